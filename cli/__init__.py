@@ -1,0 +1,1 @@
+"""The `rhea` command: one module a command group."""

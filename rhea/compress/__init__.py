@@ -1,0 +1,1 @@
+"""Making replies smaller: text digests and memory tokens (paper: asymmetric noise control)."""

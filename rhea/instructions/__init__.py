@@ -1,0 +1,1 @@
+"""Instructional Memory: find standing rules in the user's own words, supersede and revoke them."""

@@ -1,0 +1,1 @@
+"""Language models: the `ChatModel` protocol, transformers, OpenAI-compatible servers."""

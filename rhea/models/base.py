@@ -1,0 +1,43 @@
+"""What Rhea asks of a language model and of a token counter: two small protocols."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Protocol, runtime_checkable
+
+from rhea.types import ChatMessage
+
+__all__ = ["ChatModel", "TokenCounter"]
+
+
+@runtime_checkable
+class TokenCounter(Protocol):
+    """Counts tokens as the attached model will see them."""
+
+    name: str
+
+    def count_text(self, text: str) -> int:
+        """Tokens of bare text, control tokens in it counted as plain text."""
+        ...
+
+    def count_messages(self, messages: Sequence[ChatMessage]) -> int:
+        """Tokens of the final prompt: chat template and generation prompt included."""
+        ...
+
+
+@runtime_checkable
+class ChatModel(TokenCounter, Protocol):
+    """A causal language model behind a chat template or a server."""
+
+    context_window: int
+    """Tokens that prompt and reply may take together."""
+    reserve: int
+    """Tokens kept free for the reply."""
+
+    def stream(self, messages: Sequence[ChatMessage]) -> Iterator[str]:
+        """Yield the reply's text piece by piece. Closing the iterator stops the generation.
+
+        Raises:
+            GenerationFailed: the model or its server failed.
+        """
+        ...

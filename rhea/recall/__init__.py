@@ -1,0 +1,1 @@
+"""Episodic Memory: score past turns and decide raw, compressed or omitted."""

@@ -1,0 +1,1 @@
+"""Storage: SQL is the truth, FAISS is a cache of it."""

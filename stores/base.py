@@ -1,0 +1,224 @@
+"""The contract of storage: what every engine must do, the owner named in every call.
+
+Invariants that the conformance suite proves: a row is only reached through its owner; positions are
+gapless within a conversation; a commit is idempotent by turn; nothing acknowledged is lost.
+A `Store` knows nothing of models, budgets or recall: it keeps rows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rhea.types import (
+    ConversationSummary,
+    Instruction,
+    InstructionChange,
+    InstructionEvent,
+    Message,
+    OwnerId,
+    TurnRecord,
+    TurnState,
+)
+
+__all__ = ["MessageVectors", "Store", "VectorHit", "WorkItem", "WorkKind"]
+
+WorkKind = Literal["digest", "vectors", "memory"]
+
+
+@dataclass(frozen=True, slots=True)
+class WorkItem:
+    """One piece of pending work, claimed by one worker until ``lease`` runs out."""
+
+    id: int
+    kind: WorkKind
+    owner: OwnerId
+    conversation_id: int
+    turn_id: int
+
+
+@dataclass(frozen=True, slots=True)
+class MessageVectors:
+    """All vectors of one message under one embedder.
+
+    ``vectors`` is float32 of shape (n, d), rows L2-normalised; ``channels`` names what each row saw
+    (``"sentence"``, ``"message"``, ``"pair"`` for previous + message, ``"block"``).
+    """
+
+    message_id: int
+    turn_id: int
+    position: int
+    channels: tuple[str, ...]
+    vectors: NDArray[np.float32]
+
+
+@dataclass(frozen=True, slots=True)
+class VectorHit:
+    """One near vector: which message, in which conversation, through which channel, how near (cosine)."""
+
+    message_id: int
+    turn_id: int
+    conversation_id: int
+    channel: str
+    score: float
+
+
+class Store(Protocol):
+    """Everything durable. Each method is one short transaction."""
+
+    dialect: str
+    """``"sqlite"`` or ``"postgresql"``."""
+
+    def close(self) -> None:
+        """Release every connection."""
+        ...
+
+    # users and conversations
+    def ensure_user(self, name: str) -> OwnerId: ...
+    def find_user(self, name: str) -> OwnerId:
+        """Raises UserNotFound."""
+        ...
+
+    def list_users(self) -> list[str]: ...
+    def ensure_conversation(self, owner: OwnerId, name: str) -> int: ...
+    def find_conversation(self, owner: OwnerId, name: str) -> int:
+        """Raises ConversationNotFound, for another user's conversation too."""
+        ...
+
+    def list_conversations(self, owner: OwnerId) -> list[ConversationSummary]: ...
+
+    # one turn
+    def begin_turn(
+        self, owner: OwnerId, conversation_id: int, message: Message, changes: Sequence[InstructionChange]
+    ) -> TurnRecord:
+        """Store the user's message as a pending turn at the next position, with the instruction changes it causes.
+
+        The same transaction marks earlier pending turns whose process is gone as interrupted.
+        """
+        ...
+
+    def save_trace(self, owner: OwnerId, turn_id: int, trace: dict[str, Any]) -> None: ...
+    def load_trace(self, owner: OwnerId, turn_id: int) -> dict[str, Any] | None: ...
+    def commit_turn(
+        self,
+        owner: OwnerId,
+        turn_id: int,
+        reply: str,
+        *,
+        interrupted: bool = False,
+        trace: dict[str, Any] | None = None,
+    ) -> TurnRecord:
+        """Store the reply, its pending work and the state in one transaction; the same reply again changes nothing.
+
+        Raises:
+            TurnAlreadyCommitted: the turn holds another reply.
+            TurnNotPending: the turn was abandoned.
+        """
+        ...
+
+    def abandon_turn(self, owner: OwnerId, turn_id: int) -> None:
+        """Mark a pending turn as given up and undo the instruction changes it caused."""
+        ...
+
+    def interrupt_turn(self, owner: OwnerId, turn_id: int) -> None:
+        """Mark a pending turn that got no reply as interrupted; it stays in the history."""
+        ...
+
+    def append_turns(
+        self, owner: OwnerId, conversation_id: int, turns: Iterable[Sequence[Message]], *, source: str | None = None
+    ) -> list[TurnRecord]:
+        """Store finished turns (imports), a transaction per batch; with ``source``, turns already there are skipped."""
+        ...
+
+    def turns(
+        self,
+        owner: OwnerId,
+        conversation_id: int,
+        *,
+        after: int = 0,
+        before: int | None = None,
+        limit: int | None = None,
+        states: Sequence[TurnState] | None = None,
+    ) -> list[TurnRecord]:
+        """Turns with ``after < position < before`` in order of position."""
+        ...
+
+    def last_turns(
+        self,
+        owner: OwnerId,
+        conversation_id: int,
+        count: int,
+        *,
+        before: int | None = None,
+        states: Sequence[TurnState] | None = None,
+    ) -> list[TurnRecord]:
+        """The newest ``count`` turns, in order of position."""
+        ...
+
+    def turns_by_id(self, owner: OwnerId, turn_ids: Sequence[int]) -> list[TurnRecord]: ...
+    def turn_at(self, owner: OwnerId, conversation_id: int, position: int) -> TurnRecord:
+        """Raises TurnNotFound."""
+        ...
+
+    def search_text(
+        self, owner: OwnerId, query: str, *, conversation_id: int | None = None, limit: int = 20
+    ) -> list[tuple[TurnRecord, str, float]]:
+        """Full-text search by the engine (FTS5, tsvector): (turn, conversation name, score), best first."""
+        ...
+
+    # instructions
+    def instructions(self, owner: OwnerId, conversation_id: int, *, active_only: bool = True) -> list[Instruction]:
+        """Those of the conversation and the user's own (scope user), oldest first."""
+        ...
+
+    def change_instructions(
+        self, owner: OwnerId, conversation_id: int, changes: Sequence[InstructionChange], *, turn_id: int | None = None
+    ) -> list[Instruction]:
+        """Apply changes by hand; returns the instructions added."""
+        ...
+
+    def instruction_history(
+        self, owner: OwnerId, conversation_id: int, instruction_id: int | None = None
+    ) -> list[InstructionEvent]: ...
+
+    # derived data and the work that makes it
+    def claim_work(
+        self,
+        kinds: Sequence[WorkKind],
+        *,
+        limit: int,
+        lease_seconds: float = 60.0,
+        owner: OwnerId | None = None,
+        conversation_id: int | None = None,
+    ) -> list[WorkItem]: ...
+    def finish_digests(self, items: Sequence[tuple[WorkItem, str, str]]) -> None:
+        """(item, digest, compressor id): store the digests and drop the work in one transaction."""
+        ...
+
+    def finish_vectors(self, items: Sequence[tuple[WorkItem, Sequence[MessageVectors]]], embedder_id: str) -> None: ...
+    def release_work(self, items: Sequence[WorkItem]) -> None: ...
+    def pending_work(self, owner: OwnerId | None = None) -> dict[str, int]:
+        """Number of pending pieces by kind."""
+        ...
+
+    def vectors(
+        self, owner: OwnerId, conversation_id: int, embedder_id: str, *, after_message_id: int = 0
+    ) -> list[MessageVectors]:
+        """Vectors of a conversation in order of message, newer than ``after_message_id``: feeds the caches."""
+        ...
+
+    def nearest(
+        self,
+        owner: OwnerId,
+        embedder_id: str,
+        queries: NDArray[np.float32],
+        *,
+        limit: int,
+        exclude_conversation: int | None = None,
+    ) -> list[VectorHit]:
+        """Nearest vectors over all of the owner's conversations, the owner's filter applied inside the search."""
+        ...
