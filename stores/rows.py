@@ -1,0 +1,82 @@
+"""From rows to the nouns of :mod:`rhea.types`, for every part of the store."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import UTC, datetime
+from typing import Any
+
+from sqlalchemy import Row, Select, select
+
+from rhea.stores.tables import instructions, messages, turns
+from rhea.types import Instruction, InstructionKind, InstructionStatus, Message, Scope, TurnRecord, TurnState
+
+__all__ = ["instruction_from", "now", "turn_query", "turns_from"]
+
+
+def now() -> datetime:
+    """The present moment, in UTC."""
+    return datetime.now(UTC)
+
+
+def turn_query() -> Select[Any]:
+    """Turns with their messages, one row a message; a turn without messages gives one row."""
+    return select(
+        turns.c.id,
+        turns.c.conversation_id,
+        turns.c.position,
+        turns.c.state,
+        turns.c.created_at,
+        turns.c.digest,
+        messages.c.role,
+        messages.c.text,
+        messages.c.name,
+        messages.c.time,
+        messages.c.source_id,
+        messages.c.id,
+    ).select_from(turns.outerjoin(messages, messages.c.turn_id == turns.c.id))
+
+
+def turns_from(rows: Iterable[Row[Any]]) -> list[TurnRecord]:
+    """Gather the rows of :func:`turn_query`, in order of turn and message, into turns."""
+    found: list[TurnRecord] = []
+    head: tuple[Any, ...] | None = None
+    said: list[Message] = []
+
+    def close() -> None:
+        if head is not None:
+            turn_id, conversation_id, position, state, created, digest = head
+            found.append(TurnRecord(turn_id, conversation_id, position, TurnState(state), tuple(said), created, digest))
+
+    for row in rows:
+        values = tuple(row)
+        if head is None or head[0] != values[0]:
+            close()
+            head, said = values[:6], []
+        role, body, name, time, source_id, message_id = values[6:]
+        if message_id is not None:
+            said.append(Message(role, body, name, time, source_id, message_id))
+    close()
+    return found
+
+
+def instruction_from(row: Row[Any]) -> Instruction:
+    """One row of the instructions table."""
+    found = row._mapping
+    return Instruction(
+        id=found[instructions.c.id],
+        text=found[instructions.c.text],
+        kind=InstructionKind(found[instructions.c.kind]),
+        scope=Scope(found[instructions.c.scope]),
+        status=InstructionStatus(found[instructions.c.status]),
+        conversation_id=found[instructions.c.conversation_id],
+        source_turn_id=found[instructions.c.source_turn_id],
+        source_position=found[instructions.c.source_position],
+        start=found[instructions.c.start_at],
+        end=found[instructions.c.end_at],
+        expires_after=found[instructions.c.expires_after],
+        until=found[instructions.c.until],
+        replaced_by=found[instructions.c.replaced_by],
+        topic=found[instructions.c.topic],
+        created_at=found[instructions.c.created_at],
+    )

@@ -1,0 +1,373 @@
+"""Turns: begun before the model runs, committed with their reply, in order of a gapless position.
+
+The order of a conversation comes from its counter, raised under the row's lock in the transaction that
+inserts the turn: a failed begin leaves no gap and two at once get two positions.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from datetime import datetime, timedelta
+from itertools import islice
+from typing import Any
+
+from sqlalchemy import Connection, delete, insert, select, update
+
+from rhea.errors import ConversationNotFound, TurnAlreadyCommitted, TurnNotFound, TurnNotPending
+from rhea.stores.database import Database
+from rhea.stores.holders import gone, this_process
+from rhea.stores.instructions import apply_changes, undo_changes
+from rhea.stores.rows import now, turn_query, turns_from
+from rhea.stores.tables import conversations, messages, traces, turns
+from rhea.stores.work import enqueue
+from rhea.types import InstructionChange, Message, OwnerId, TurnRecord, TurnState
+
+__all__ = ["TurnRows"]
+
+LEASE = timedelta(hours=1)
+"""How long a pending turn of a process on another machine is believed to be alive."""
+BATCH = 500
+"""Turns per transaction of an import."""
+
+
+class TurnRows:
+    """The part of a store that keeps turns, their messages and their traces."""
+
+    database: Database
+
+    def begin_turn(
+        self, owner: OwnerId, conversation_id: int, message: Message, changes: Sequence[InstructionChange]
+    ) -> TurnRecord:
+        """Store the user's message as a pending turn at the next position, with the instruction changes it causes.
+
+        Raises:
+            ConversationNotFound: no such conversation of this owner.
+            DatabaseBusy: the writer's lock was not free in time; nothing was stored.
+        """
+        with self.database.write(owner) as connection:
+            moment = now()
+            position = _next_positions(connection, owner, conversation_id, 1, moment)
+            _interrupt_the_dead(connection, owner, conversation_id, moment)
+            turn_id = connection.execute(
+                insert(turns)
+                .values(
+                    user_id=owner,
+                    conversation_id=conversation_id,
+                    position=position,
+                    state=TurnState.PENDING.value,
+                    created_at=moment,
+                    updated_at=moment,
+                    holder=this_process(),
+                    lease_until=moment + LEASE,
+                )
+                .returning(turns.c.id)
+            ).scalar_one()
+            stored = _store_messages(connection, owner, conversation_id, turn_id, 0, [message])
+            if changes:
+                apply_changes(
+                    connection, owner, conversation_id, changes, turn_id=turn_id, position=position, at=moment
+                )
+            return TurnRecord(turn_id, conversation_id, position, TurnState.PENDING, tuple(stored), moment)
+
+    def commit_turn(
+        self,
+        owner: OwnerId,
+        turn_id: int,
+        reply: str,
+        *,
+        interrupted: bool = False,
+        trace: dict[str, Any] | None = None,
+    ) -> TurnRecord:
+        """Store the reply, its pending work and the state in one transaction; the same reply again changes nothing.
+
+        A turn that was marked interrupted without a reply (its process seemed gone) still takes one.
+
+        Raises:
+            TurnNotFound: no such turn of this owner.
+            TurnAlreadyCommitted: the turn holds another reply.
+            TurnNotPending: the turn was abandoned.
+        """
+        state = TurnState.INTERRUPTED if interrupted else TurnState.COMMITTED
+        with self.database.write(owner) as connection:
+            found = _locked(connection, owner, turn_id)
+            known = found.reply
+            if known is not None:
+                if known == reply and (found.state is state or interrupted):
+                    return found
+                if known != reply:
+                    raise TurnAlreadyCommitted(
+                        f"turn {found.position} already holds another reply; nothing was changed"
+                    )
+            if found.state is TurnState.ABANDONED:
+                raise TurnNotPending(f"turn {found.position} was abandoned; begin a new one")
+            moment = now()
+            said = found.messages
+            if known is None:
+                answer = Message("assistant", reply)
+                said += tuple(_store_messages(connection, owner, found.conversation_id, turn_id, len(said), [answer]))
+            _settle(connection, owner, found, state, moment)
+            enqueue(connection, owner, found.conversation_id, [turn_id], ("digest", "vectors"))
+            if trace is not None:
+                _store_trace(connection, owner, turn_id, trace)
+            return TurnRecord(
+                turn_id, found.conversation_id, found.position, state, said, found.created_at, found.digest
+            )
+
+    def abandon_turn(self, owner: OwnerId, turn_id: int) -> None:
+        """Mark a pending turn as given up and undo the instruction changes it caused; a second time changes nothing.
+
+        Raises:
+            TurnNotFound: no such turn of this owner.
+            TurnAlreadyCommitted: the turn holds a reply.
+        """
+        with self.database.write(owner) as connection:
+            found = _locked(connection, owner, turn_id)
+            if found.state is TurnState.ABANDONED:
+                return
+            if found.reply is not None:
+                raise TurnAlreadyCommitted(f"turn {found.position} holds a reply and cannot be abandoned")
+            moment = now()
+            undo_changes(connection, owner, turn_id, moment)
+            _settle(connection, owner, found, TurnState.ABANDONED, moment)
+
+    def interrupt_turn(self, owner: OwnerId, turn_id: int) -> None:
+        """Mark a pending turn that got no reply as interrupted; it stays in the history.
+
+        Raises:
+            TurnNotFound: no such turn of this owner.
+            TurnNotPending: the turn was abandoned.
+        """
+        with self.database.write(owner) as connection:
+            found = _locked(connection, owner, turn_id)
+            if found.state is TurnState.ABANDONED:
+                raise TurnNotPending(f"turn {found.position} was abandoned; begin a new one")
+            if found.state is TurnState.PENDING:
+                _settle(connection, owner, found, TurnState.INTERRUPTED, now())
+                enqueue(connection, owner, found.conversation_id, [turn_id], ("vectors",))
+
+    def append_turns(
+        self, owner: OwnerId, conversation_id: int, turns: Iterable[Sequence[Message]], *, source: str | None = None
+    ) -> list[TurnRecord]:
+        """Store finished turns, a transaction per batch; with ``source``, turns already there are skipped.
+
+        A turn is known again by ``source`` and its place in the sequence.
+        """
+        stored: list[TurnRecord] = []
+        numbered = enumerate(turns)
+        while batch := list(islice(numbered, BATCH)):
+            stored += self._append_batch(owner, conversation_id, batch, source)
+        return stored
+
+    def _append_batch(
+        self, owner: OwnerId, conversation_id: int, batch: list[tuple[int, Sequence[Message]]], source: str | None
+    ) -> list[TurnRecord]:
+        with self.database.write(owner) as connection:
+            moment = now()
+            keyed = {f"{source}#{number}" if source is not None else None: said for number, said in batch}
+            fresh: list[tuple[str | None, Sequence[Message]]]
+            if source is None:
+                fresh = [(None, said) for _, said in batch]
+            else:
+                query = select(turns.c.source_key).where(
+                    turns.c.conversation_id == conversation_id,
+                    turns.c.user_id == owner,
+                    turns.c.source_key.in_([key for key in keyed if key]),
+                )
+                known = set(connection.scalars(query))
+                fresh = [(key, said) for key, said in keyed.items() if key not in known]
+            first = _next_positions(connection, owner, conversation_id, len(fresh), moment)
+            if not fresh:
+                return []
+            new = [
+                {
+                    "user_id": owner,
+                    "conversation_id": conversation_id,
+                    "position": first + step,
+                    "state": TurnState.COMMITTED.value,
+                    "created_at": moment,
+                    "updated_at": moment,
+                    "source_key": key,
+                }
+                for step, (key, _) in enumerate(fresh)
+            ]
+            ids = list(connection.scalars(insert(turns).returning(turns.c.id, sort_by_parameter_order=True), new).all())
+            rows = [
+                _message_row(owner, conversation_id, turn_id, seq, message)
+                for turn_id, (_, said) in zip(ids, fresh, strict=True)
+                for seq, message in enumerate(said)
+            ]
+            if rows:
+                connection.execute(insert(messages), rows)
+            enqueue(connection, owner, conversation_id, ids, ("digest", "vectors"))
+            return _read(connection, owner, ids)
+
+    def save_trace(self, owner: OwnerId, turn_id: int, trace: dict[str, Any]) -> None:
+        """Keep why the turn's context was as it was; a later trace replaces an earlier one."""
+        with self.database.write(owner) as connection:
+            _locked(connection, owner, turn_id)
+            _store_trace(connection, owner, turn_id, trace)
+
+    def load_trace(self, owner: OwnerId, turn_id: int) -> dict[str, Any] | None:
+        """The turn's trace; ``None`` when it has none or is not the owner's."""
+        query = select(traces.c.body).where(traces.c.turn_id == turn_id, traces.c.user_id == owner)
+        with self.database.read(owner) as connection:
+            return connection.scalar(query)
+
+    def turns(
+        self,
+        owner: OwnerId,
+        conversation_id: int,
+        *,
+        after: int = 0,
+        before: int | None = None,
+        limit: int | None = None,
+        states: Sequence[TurnState] | None = None,
+    ) -> list[TurnRecord]:
+        """Turns with ``after < position < before`` in order of position."""
+        return self._range(owner, conversation_id, after, before, limit, states, newest=False)
+
+    def last_turns(
+        self,
+        owner: OwnerId,
+        conversation_id: int,
+        count: int,
+        *,
+        before: int | None = None,
+        states: Sequence[TurnState] | None = None,
+    ) -> list[TurnRecord]:
+        """The newest ``count`` turns, in order of position."""
+        return self._range(owner, conversation_id, 0, before, count, states, newest=True)
+
+    def _range(
+        self,
+        owner: OwnerId,
+        conversation_id: int,
+        after: int,
+        before: int | None,
+        limit: int | None,
+        states: Sequence[TurnState] | None,
+        *,
+        newest: bool,
+    ) -> list[TurnRecord]:
+        wanted = [turns.c.conversation_id == conversation_id, turns.c.user_id == owner, turns.c.position > after]
+        if before is not None:
+            wanted.append(turns.c.position < before)
+        if states is not None:
+            wanted.append(turns.c.state.in_([state.value for state in states]))
+        query = turn_query().order_by(turns.c.position, messages.c.seq)
+        if limit is None:
+            query = query.where(*wanted)
+        else:
+            order = turns.c.position.desc() if newest else turns.c.position
+            query = query.where(turns.c.id.in_(select(turns.c.id).where(*wanted).order_by(order).limit(max(0, limit))))
+        with self.database.read(owner) as connection:
+            return turns_from(connection.execute(query))
+
+    def turns_by_id(self, owner: OwnerId, turn_ids: Sequence[int]) -> list[TurnRecord]:
+        """The owner's turns among these, in order of id; others are left out."""
+        with self.database.read(owner) as connection:
+            return _read(connection, owner, turn_ids)
+
+    def turn_at(self, owner: OwnerId, conversation_id: int, position: int) -> TurnRecord:
+        """The turn at a position.
+
+        Raises:
+            TurnNotFound: there is none.
+        """
+        found = self.turns(owner, conversation_id, after=position - 1, before=position + 1)
+        if not found:
+            raise TurnNotFound(f"no turn {position} in this conversation")
+        return found[0]
+
+
+def _next_positions(connection: Connection, owner: OwnerId, conversation_id: int, count: int, moment: datetime) -> int:
+    """Take ``count`` positions; returns the first. Holds the conversation's row until the transaction ends."""
+    last = connection.execute(
+        update(conversations)
+        .where(conversations.c.id == conversation_id, conversations.c.user_id == owner)
+        .values(turns=conversations.c.turns + count, updated_at=moment)
+        .returning(conversations.c.turns)
+    ).scalar_one_or_none()
+    if last is None:
+        raise ConversationNotFound(f"no conversation with id {conversation_id}")
+    return int(last) - count + 1
+
+
+def _interrupt_the_dead(connection: Connection, owner: OwnerId, conversation_id: int, moment: datetime) -> None:
+    pending = connection.execute(
+        select(turns.c.id, turns.c.holder, turns.c.lease_until).where(
+            turns.c.conversation_id == conversation_id, turns.c.state == TurnState.PENDING.value
+        )
+    ).all()
+    me = this_process()
+    machine = me.partition("|")[0]
+    dead = []
+    for turn_id, holder, lease in pending:
+        elsewhere = bool(holder) and holder.partition("|")[0] != machine
+        if holder != me and (gone(holder) or (elsewhere and lease is not None and lease < moment)):
+            dead.append(turn_id)
+    if dead:
+        connection.execute(
+            update(turns)
+            .where(turns.c.id.in_(dead))
+            .values(state=TurnState.INTERRUPTED.value, updated_at=moment, holder=None, lease_until=None)
+        )
+        enqueue(connection, owner, conversation_id, dead, ("vectors",))
+
+
+def _locked(connection: Connection, owner: OwnerId, turn_id: int) -> TurnRecord:
+    """The turn, its row locked until the transaction ends (SQLite's writer lock covers it anyway)."""
+    held = connection.scalar(
+        select(turns.c.id).where(turns.c.id == turn_id, turns.c.user_id == owner).with_for_update()
+    )
+    if held is None:
+        raise TurnNotFound(f"no turn with id {turn_id}")
+    return _read(connection, owner, [turn_id])[0]
+
+
+def _read(connection: Connection, owner: OwnerId, turn_ids: Sequence[int]) -> list[TurnRecord]:
+    found: list[TurnRecord] = []
+    wanted = sorted(set(turn_ids))
+    for start in range(0, len(wanted), BATCH):
+        part = wanted[start : start + BATCH]
+        query = turn_query().where(turns.c.id.in_(part), turns.c.user_id == owner).order_by(turns.c.id, messages.c.seq)
+        found += turns_from(connection.execute(query))
+    return found
+
+
+def _settle(connection: Connection, owner: OwnerId, turn: TurnRecord, state: TurnState, moment: datetime) -> None:
+    connection.execute(
+        update(turns)
+        .where(turns.c.id == turn.id, turns.c.user_id == owner)
+        .values(state=state.value, updated_at=moment, holder=None, lease_until=None)
+    )
+
+
+def _message_row(owner: OwnerId, conversation_id: int, turn_id: int, seq: int, message: Message) -> dict[str, Any]:
+    return {
+        "user_id": owner,
+        "conversation_id": conversation_id,
+        "turn_id": turn_id,
+        "seq": seq,
+        "role": message.role,
+        "name": message.name,
+        "text": message.text,
+        "time": message.time,
+        "source_id": message.source_id,
+    }
+
+
+def _store_messages(
+    connection: Connection, owner: OwnerId, conversation_id: int, turn_id: int, first: int, said: Sequence[Message]
+) -> list[Message]:
+    stored = []
+    for seq, message in enumerate(said, first):
+        row = _message_row(owner, conversation_id, turn_id, seq, message)
+        key = connection.execute(insert(messages).values(row).returning(messages.c.id)).scalar_one()
+        stored.append(Message(message.role, message.text, message.name, message.time, message.source_id, key))
+    return stored
+
+
+def _store_trace(connection: Connection, owner: OwnerId, turn_id: int, trace: dict[str, Any]) -> None:
+    connection.execute(delete(traces).where(traces.c.turn_id == turn_id, traces.c.user_id == owner))
+    connection.execute(insert(traces).values(turn_id=turn_id, user_id=owner, body=trace))

@@ -1,0 +1,117 @@
+"""Pending work: what a commit owes (digests, vectors), claimed by one worker, done once in effect.
+
+A claim is a lease under the worker's process identity. When the process dies, or the lease runs out,
+the next worker takes the piece. Whoever finishes first deletes the row in the transaction that stores
+the result; a second finisher finds no row and stores nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import timedelta
+
+from sqlalchemy import Connection, delete, func, insert, or_, select, update
+
+from rhea.stores.base import WorkItem, WorkKind
+from rhea.stores.database import Database
+from rhea.stores.holders import gone, this_process
+from rhea.stores.rows import now
+from rhea.stores.tables import turns, work
+from rhea.types import OwnerId
+
+__all__ = ["WorkRows", "drop_finished", "enqueue"]
+
+
+class WorkRows:
+    """The part of a store that hands out pending work."""
+
+    database: Database
+
+    def claim_work(
+        self,
+        kinds: Sequence[WorkKind],
+        *,
+        limit: int,
+        lease_seconds: float = 60.0,
+        owner: OwnerId | None = None,
+        conversation_id: int | None = None,
+    ) -> list[WorkItem]:
+        """Claim up to ``limit`` pieces, oldest first; others cannot claim them until the lease runs out."""
+        with self.database.read(owner) as connection:
+            # An idle worker must not take the writer's lock just to learn that nothing is due.
+            if connection.scalar(select(work.c.id).where(work.c.kind.in_(kinds)).limit(1)) is None:
+                return []
+        with self.database.write(owner) as connection:
+            moment = now()
+            claimants = connection.scalars(select(work.c.claimed_by).where(work.c.claimed_by.is_not(None)).distinct())
+            dead = [claimant for claimant in claimants if gone(claimant)]
+            free = or_(work.c.claimed_by.is_(None), work.c.lease_until < moment, work.c.claimed_by.in_(dead))
+            query = select(work).where(work.c.kind.in_(kinds), free)
+            if owner is not None:
+                query = query.where(work.c.user_id == owner)
+            if conversation_id is not None:
+                query = query.where(work.c.conversation_id == conversation_id)
+            query = query.order_by(work.c.id).limit(limit).with_for_update(skip_locked=True)
+            found = connection.execute(query).all()
+            if found:
+                connection.execute(
+                    update(work)
+                    .where(work.c.id.in_([row.id for row in found]))
+                    .values(
+                        claimed_by=this_process(),
+                        lease_until=moment + timedelta(seconds=lease_seconds),
+                        attempts=work.c.attempts + 1,
+                    )
+                )
+            return [WorkItem(row.id, row.kind, OwnerId(row.user_id), row.conversation_id, row.turn_id) for row in found]
+
+    def finish_digests(self, items: Sequence[tuple[WorkItem, str, str]]) -> None:
+        """(item, digest, compressor id): store the digests and drop the work in one transaction."""
+        with self.database.write() as connection:
+            mine = drop_finished(connection, [item for item, _, _ in items])
+            for item, digest, compressor in items:
+                if item.id in mine:
+                    connection.execute(
+                        update(turns)
+                        .where(turns.c.id == item.turn_id, turns.c.user_id == item.owner)
+                        .values(digest=digest, digest_id=compressor)
+                    )
+
+    def release_work(self, items: Sequence[WorkItem]) -> None:
+        """Give claimed pieces back, for others to claim at once."""
+        with self.database.write() as connection:
+            connection.execute(
+                update(work)
+                .where(work.c.id.in_([item.id for item in items]), work.c.claimed_by == this_process())
+                .values(claimed_by=None, lease_until=None)
+            )
+
+    def pending_work(self, owner: OwnerId | None = None) -> dict[str, int]:
+        """Number of pending pieces by kind, claimed ones included."""
+        query = select(work.c.kind, func.count()).group_by(work.c.kind)
+        if owner is not None:
+            query = query.where(work.c.user_id == owner)
+        with self.database.read(owner) as connection:
+            return dict(connection.execute(query).tuples().all())
+
+
+def enqueue(
+    connection: Connection, owner: OwnerId, conversation_id: int, turn_ids: Sequence[int], kinds: Sequence[WorkKind]
+) -> None:
+    """Note the work that these turns owe, inside the caller's transaction; what is noted already stays."""
+    known = set(connection.execute(select(work.c.turn_id, work.c.kind).where(work.c.turn_id.in_(turn_ids))).tuples())
+    rows = [
+        {"kind": kind, "user_id": owner, "conversation_id": conversation_id, "turn_id": turn_id, "attempts": 0}
+        for turn_id in turn_ids
+        for kind in kinds
+        if (turn_id, kind) not in known
+    ]
+    if rows:
+        connection.execute(insert(work), rows)
+
+
+def drop_finished(connection: Connection, items: Sequence[WorkItem]) -> set[int]:
+    """Delete the rows of finished work; returns the ids that were still there, whose results are to be stored."""
+    if not items:
+        return set()
+    return set(connection.scalars(delete(work).where(work.c.id.in_([item.id for item in items])).returning(work.c.id)))
