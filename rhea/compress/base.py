@@ -12,8 +12,10 @@ __all__ = ["Compressor"]
 class Compressor(Protocol):
     """Turns replies into digests: offline, deterministic, off the user's critical path."""
 
-    id: str
-    """Identity stored with each digest; another identity means: make it again."""
+    @property
+    def id(self) -> str:
+        """Identity stored with each digest; another identity means: make it again."""
+        ...
 
     def compress(self, replies: Sequence[str]) -> list[str]:
         """One text digest a reply, in order. A short reply may come back unchanged."""

@@ -14,7 +14,10 @@ __all__ = ["ChatModel", "TokenCounter"]
 class TokenCounter(Protocol):
     """Counts tokens as the attached model will see them."""
 
-    name: str
+    @property
+    def name(self) -> str:
+        """Identity of the tokenizer, under which counts are remembered."""
+        ...
 
     def count_text(self, text: str) -> int:
         """Tokens of bare text, control tokens in it counted as plain text."""
@@ -29,10 +32,15 @@ class TokenCounter(Protocol):
 class ChatModel(TokenCounter, Protocol):
     """A causal language model behind a chat template or a server."""
 
-    context_window: int
-    """Tokens that prompt and reply may take together."""
-    reserve: int
-    """Tokens kept free for the reply."""
+    @property
+    def context_window(self) -> int:
+        """Tokens that prompt and reply may take together."""
+        ...
+
+    @property
+    def reserve(self) -> int:
+        """Tokens kept free for the reply."""
+        ...
 
     def stream(self, messages: Sequence[ChatMessage]) -> Iterator[str]:
         """Yield the reply's text piece by piece. Closing the iterator stops the generation.

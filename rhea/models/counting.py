@@ -1,0 +1,113 @@
+"""Token counters for when no model is attached.
+
+`TokenizerCounter` counts with a real tokenizer and its chat template. `FallbackCounter` needs none: it is
+documented to count high, so that a context built with it fits models whose tokenizer it cannot see.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Sequence
+from functools import cached_property
+from pathlib import Path
+
+from rhea.errors import ModelNotFound
+from rhea.models.packaged import DEFAULT_MODEL_NAME, packaged_model_path, prepared_folder
+from rhea.models.prompts import PromptEncoder
+from rhea.types import ChatMessage
+
+__all__ = ["FallbackCounter", "TokenizerCounter", "load_tokenizer"]
+
+_PIECE = re.compile(r"[A-Za-z]+|[0-9]|[^\x00-\x7f]|\s+|[^\sA-Za-z0-9]")
+_LETTERS_A_TOKEN = 4
+_PER_MESSAGE = 8
+"""Role marks and separators that a template writes around one message."""
+
+
+class FallbackCounter:
+    """Counts without a tokenizer, on the high side.
+
+    A run of Latin letters counts a token per four letters, a digit or mark one, any other character as many
+    as its bytes of UTF-8 (the worst that a byte-level tokenizer can do), a message eight more.
+    """
+
+    name = "fallback"
+
+    def count_text(self, text: str) -> int:
+        """Estimated tokens of bare text."""
+        total = 0
+        for piece in _PIECE.findall(text):
+            if piece[0].isascii():
+                if piece.isalpha():
+                    total += math.ceil(len(piece) / _LETTERS_A_TOKEN)
+                elif piece != " ":
+                    total += len(piece)
+            else:
+                total += len(piece.encode("utf-8", "surrogatepass"))
+        return total
+
+    def count_messages(self, messages: Sequence[ChatMessage]) -> int:
+        """Estimated tokens of a prompt, role marks included."""
+        return _PER_MESSAGE + sum(_PER_MESSAGE + self.count_text(m["content"]) for m in messages)
+
+
+class TokenizerCounter:
+    """Counts with a model's own tokenizer and chat template, without loading its weights.
+
+    Args:
+        model: hub name, local folder or GGUF file; ``None`` for the packaged default.
+    """
+
+    def __init__(self, model: str | None = None) -> None:
+        self._model = model
+        self.name = model or DEFAULT_MODEL_NAME
+
+    @cached_property
+    def prompts(self) -> PromptEncoder:
+        """The encoder behind the counts; loads on first use."""
+        return load_tokenizer(self._model)
+
+    def count_text(self, text: str) -> int:
+        """Tokens of bare text."""
+        return self.prompts.count_text(text)
+
+    def count_messages(self, messages: Sequence[ChatMessage]) -> int:
+        """Tokens of the final prompt."""
+        return self.prompts.count_messages(messages)
+
+
+def load_tokenizer(model: str | None) -> PromptEncoder:
+    """Load a tokenizer by hub name, folder or GGUF file; ``None`` means the packaged default.
+
+    Raises:
+        ModelNotFound: no such model in reach, or a folder without a tokenizer.
+        ModelError: it has no chat template.
+    """
+    from transformers import AutoTokenizer
+
+    source = resolve_source(model)
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(source)
+    except (OSError, ValueError, KeyError) as error:
+        raise ModelNotFound(
+            f"no tokenizer for {model or DEFAULT_MODEL_NAME!r} ({str(error).splitlines()[0]}); "
+            "give a hub name in reach, a local folder or a .gguf file"
+        ) from error
+    return PromptEncoder(tokenizer, model or DEFAULT_MODEL_NAME)
+
+
+def resolve_source(model: str | None) -> str:
+    """What transformers loads from: a hub name as it is, a folder, or the prepared folder of a GGUF file."""
+    if model is None:
+        return str(prepared_folder(packaged_model_path()))
+    path = Path(model).expanduser()
+    if path.suffix == ".gguf":
+        if not path.is_file():
+            raise ModelNotFound(f"no such GGUF file: {model}")
+        return str(prepared_folder(path))
+    if path.is_dir():
+        return str(path)
+    if path.exists() or model.startswith((".", "/", "~")):
+        raise ModelNotFound(f"{model} is not a model folder or a .gguf file")
+    return model

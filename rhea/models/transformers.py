@@ -1,0 +1,246 @@
+"""A causal language model run by transformers, on the CPU or a GPU, streamed.
+
+Knows nothing of memory: messages go in, pieces of text come out. Loads on first use.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from queue import Queue
+from threading import Event, Lock, Thread
+from typing import TYPE_CHECKING, Any
+
+from rhea.errors import GenerationFailed, ModelError, ModelNotFound
+from rhea.models.counting import load_tokenizer, resolve_source
+from rhea.models.packaged import DEFAULT_MODEL_NAME
+from rhea.models.prompts import PromptEncoder
+from rhea.types import ChatMessage
+
+if TYPE_CHECKING:
+    import torch
+
+__all__ = ["Sampling", "TransformersModel"]
+
+_DEFAULT_WINDOW = 4096
+_WEIGHTS = ("*.safetensors", "*.bin", "*.index.json")
+
+
+@dataclass(frozen=True, slots=True)
+class Sampling:
+    """Draw tokens instead of taking the likeliest.
+
+    Args:
+        temperature: above 0; higher is freer.
+        top_p: keep the likeliest tokens up to this mass.
+        seed: for the same reply again; ``None`` for a fresh one.
+    """
+
+    temperature: float = 0.7
+    top_p: float = 0.9
+    seed: int | None = None
+
+
+class TransformersModel:
+    """A chat model from a hub name, a local folder, a GGUF file, or the packaged default.
+
+    Args:
+        model: what to load; ``None`` for the packaged SmolLM2-135M-Instruct.
+        device: torch device; ``None`` takes cuda, else mps, else cpu.
+        dtype: a torch dtype's name; ``"auto"`` takes bfloat16 or float16 on a GPU and float32 on the CPU.
+        reserve: tokens kept free for the reply, and the longest reply.
+        sampling: ``None`` for greedy decoding.
+
+    Raises:
+        ModelNotFound: on first use, when the model is not in reach or holds no weights.
+    """
+
+    def __init__(
+        self,
+        model: str | None = None,
+        *,
+        device: str | None = None,
+        dtype: str = "auto",
+        reserve: int = 512,
+        sampling: Sampling | None = None,
+    ) -> None:
+        self.name = model or DEFAULT_MODEL_NAME
+        self.reserve = reserve
+        self.sampling = sampling
+        self._source = model
+        self._device = device
+        self._dtype = dtype
+        self._generating = Lock()
+
+    @cached_property
+    def prompts(self) -> PromptEncoder:
+        """Tokenizer and chat template."""
+        _require_weights(resolve_source(self._source))
+        return load_tokenizer(self._source)
+
+    @cached_property
+    def device(self) -> torch.device:
+        """Where the weights live."""
+        import torch
+
+        if self._device is not None:
+            return torch.device(self._device)
+        if torch.cuda.is_available():
+            return torch.device("cuda")
+        return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
+
+    @cached_property
+    def network(self) -> Any:
+        """The transformers model, in evaluation mode on its device."""
+        from transformers import AutoModelForCausalLM
+        from transformers.utils import logging
+
+        source = resolve_source(self._source)
+        _require_weights(source)
+        logging.disable_progress_bar()
+        try:
+            network: Any = AutoModelForCausalLM.from_pretrained(source, dtype=self._torch_dtype())
+            return network.to(self.device).eval()
+        except (OSError, ValueError, RuntimeError, KeyError) as error:
+            raise ModelNotFound(f"cannot load the model {self.name!r}: {str(error).splitlines()[0]}") from error
+
+    @cached_property
+    def context_window(self) -> int:
+        """Tokens that prompt and reply may take together, read from the model's configuration."""
+        from transformers import AutoConfig
+
+        config = AutoConfig.from_pretrained(resolve_source(self._source))
+        return int(getattr(config.get_text_config(), "max_position_embeddings", None) or _DEFAULT_WINDOW)
+
+    def load(self) -> None:
+        """Load tokenizer and weights now rather than at the first reply."""
+        _ = self.prompts, self.network, self.context_window
+
+    def count_text(self, text: str) -> int:
+        """Tokens of bare text."""
+        return self.prompts.count_text(text)
+
+    def count_messages(self, messages: Sequence[ChatMessage]) -> int:
+        """Tokens of the final prompt, chat template included."""
+        return self.prompts.count_messages(messages)
+
+    def stream(self, messages: Sequence[ChatMessage]) -> Iterator[str]:
+        """Yield the reply piece by piece; closing the iterator stops the generation within a token.
+
+        Raises:
+            GenerationFailed: the prompt leaves no room in the window, or the model failed.
+        """
+        ids = self.prompts.encode(messages)
+        room = min(self.reserve, self.context_window - len(ids))
+        if room < 1:
+            raise GenerationFailed(
+                f"the prompt takes {len(ids):,} of the {self.context_window:,} tokens that {self.name} can see; "
+                "lower the budget"
+            )
+        with self._generating:
+            yield from self._generate(ids, room)
+
+    def _generate(self, ids: list[int], room: int) -> Iterator[str]:
+        import torch
+        from transformers import StoppingCriteriaList
+
+        stop = Event()
+        pieces: Queue[str | BaseException | None] = Queue()
+
+        def stopped(input_ids: Any, scores: Any, **_: Any) -> Any:
+            return torch.full((input_ids.shape[0],), stop.is_set(), dtype=torch.bool, device=input_ids.device)
+
+        def work() -> None:
+            try:
+                with torch.inference_mode():
+                    prompt = torch.tensor([ids], device=self.device)
+                    self.network.generate(
+                        prompt,
+                        attention_mask=torch.ones_like(prompt),
+                        max_new_tokens=room,
+                        streamer=_QueueStreamer(self.prompts.tokenizer, pieces),
+                        stopping_criteria=StoppingCriteriaList([stopped]),
+                        **self._decoding(),
+                    )
+            except BaseException as error:  # handed to the caller's thread
+                pieces.put(error)
+            finally:
+                pieces.put(None)
+
+        thread = Thread(target=work, name="rhea-generate", daemon=True)
+        thread.start()
+        try:
+            while (piece := pieces.get()) is not None:
+                if isinstance(piece, BaseException):
+                    raise GenerationFailed(f"{self.name} failed while it answered: {piece}") from piece
+                if piece:
+                    yield piece
+        finally:
+            stop.set()
+            thread.join()
+
+    def _decoding(self) -> dict[str, Any]:
+        tokenizer = self.prompts.tokenizer
+        pad = tokenizer.pad_token_id if tokenizer.pad_token_id is not None else tokenizer.eos_token_id
+        if self.sampling is None:
+            return {"do_sample": False, "temperature": None, "top_p": None, "top_k": None, "pad_token_id": pad}
+        if self.sampling.seed is not None:
+            import torch
+
+            torch.manual_seed(self.sampling.seed)
+        return {
+            "do_sample": True,
+            "temperature": self.sampling.temperature,
+            "top_p": self.sampling.top_p,
+            "pad_token_id": pad,
+        }
+
+    def _torch_dtype(self) -> torch.dtype:
+        import torch
+
+        if self._dtype != "auto":
+            dtype = getattr(torch, self._dtype, None)
+            if not isinstance(dtype, torch.dtype):
+                raise ModelError(f"no torch dtype is called {self._dtype!r}; try float32, float16 or bfloat16")
+            return dtype
+        if self.device.type == "cuda":
+            return torch.bfloat16 if torch.cuda.is_bf16_supported() else torch.float16
+        return torch.float16 if self.device.type == "mps" else torch.float32
+
+
+class _QueueStreamer:
+    """Decodes ids as they come and puts whole characters on a queue; the prompt's ids are passed over."""
+
+    def __init__(self, tokenizer: Any, pieces: Queue[str | BaseException | None]) -> None:
+        self._tokenizer = tokenizer
+        self._pieces = pieces
+        self._ids: list[int] = []
+        self._sent = 0
+        self._prompt_seen = False
+
+    def put(self, value: Any) -> None:
+        """Take the next ids (transformers' streamer interface)."""
+        if not self._prompt_seen:
+            self._prompt_seen = True
+            return
+        self._ids.extend(value.flatten().tolist())
+        self._flush(final=False)
+
+    def end(self) -> None:
+        """Send what is left."""
+        self._flush(final=True)
+
+    def _flush(self, *, final: bool) -> None:
+        text = self._tokenizer.decode(self._ids, skip_special_tokens=True)
+        if not final and text.endswith("�"):  # half of a character: wait for its other bytes
+            return
+        self._pieces.put(text[self._sent :])
+        self._sent = len(text)
+
+
+def _require_weights(source: str) -> None:
+    folder = Path(source)
+    if folder.is_dir() and not any(any(folder.glob(pattern)) for pattern in _WEIGHTS):
+        raise ModelNotFound(f"the folder {source} holds no weights (safetensors); give a complete model folder")
