@@ -1,0 +1,96 @@
+"""What makes a score mean the same for any embedder: background levels and one logistic curve.
+
+Two embedders give unrelated texts very different cosines. A calibration holds, for each channel, the mean
+and spread of the values between a question and messages that do not concern it, and the slope and offset
+that turn the fused sum into a probability. `rhea calibrate` makes one from labelled conversations.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from functools import lru_cache
+from importlib import resources
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rhea.errors import SettingsError
+
+__all__ = ["Calibration", "Level", "calibration_for", "load_calibration"]
+
+_PRIOR = 40.0
+"""How many messages the background levels weigh against those of the conversation at hand."""
+
+
+@dataclass(frozen=True, slots=True)
+class Level:
+    """Mean and standard deviation of a channel over unrelated messages."""
+
+    mean: float
+    deviation: float
+
+
+@dataclass(frozen=True, slots=True)
+class Calibration:
+    """Of one embedder."""
+
+    embedder_id: str
+    levels: Mapping[str, Level]
+    slope: float
+    offset: float
+
+    def scale(self, channel: str, values: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Bring a channel to mean 0 and spread 1; a value that is missing (NaN) becomes 0."""
+        given = values[~np.isnan(values)]
+        level = self.levels[channel]
+        n = len(given)
+        if n == 0:
+            return np.zeros_like(values)
+        mean = (float(given.mean()) * n + level.mean * _PRIOR) / (n + _PRIOR)
+        spread = (float(given.var()) * n + level.deviation**2 * _PRIOR) / (n + _PRIOR)
+        scaled: NDArray[np.float32] = np.nan_to_num((values - mean) / np.float32(spread**0.5), nan=0.0)
+        return scaled.astype(np.float32, copy=False)
+
+    def probability(self, fused: NDArray[np.float32]) -> NDArray[np.float32]:
+        """The calibrated score in [0, 1]."""
+        logits = np.clip(self.slope * fused + self.offset, -30.0, 30.0)
+        return np.asarray(1.0 / (1.0 + np.exp(-logits)), dtype=np.float32)
+
+    def to_json(self) -> str:
+        """The file's text."""
+        return json.dumps(asdict(self), indent=2) + "\n"
+
+
+def load_calibration(text: str, name: str) -> Calibration:
+    """Read a calibration from its JSON text.
+
+    Raises:
+        SettingsError: it is not one.
+    """
+    try:
+        data = json.loads(text)
+        return Calibration(
+            embedder_id=str(data["embedder_id"]),
+            levels={k: Level(float(v["mean"]), float(v["deviation"])) for k, v in data["levels"].items()},
+            slope=float(data["slope"]),
+            offset=float(data["offset"]),
+        )
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise SettingsError(f"{name} is not a calibration file ({error!r}); make one with `rhea calibrate`") from None
+
+
+@lru_cache(maxsize=8)
+def calibration_for(embedder_id: str, path: str | None = None) -> Calibration:
+    """The calibration of an embedder: the file given, else the shipped one, else the default's values.
+
+    An embedder without a calibration of its own borrows the default's: its own levels come from each
+    conversation as it grows, only short ones are judged less well.
+    """
+    if path is not None:
+        return load_calibration(Path(path).read_text(encoding="utf-8"), path)
+    text = (resources.files("rhea.recall") / "calibration.json").read_text(encoding="utf-8")
+    shipped = load_calibration(text, "calibration.json")
+    return shipped

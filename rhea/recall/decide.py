@@ -1,0 +1,199 @@
+"""In which form each past message enters the context: the paper's rules, then the budget.
+
+`paper` decides turn by turn with two thresholds: omitted below the first, user text raw and reply
+compressed between them, both raw above the second; first and last exchange kept (paper: Heuristic
+Context Retrieval). `budget` keeps the same three forms, but message by message and by value: the best
+scored messages come first, a reply that has a shorter digest enters as the digest with its user text, and
+what is left over turns digests into raw replies. Both are pure functions of their candidates: the same
+input gives the same choice.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import Literal
+
+from rhea.types import RecallMode
+
+__all__ = ["T_COMPRESSED", "T_RAW", "Candidate", "Choice", "decide"]
+
+T_COMPRESSED = 0.5
+T_RAW = 0.7
+"""The paper's thresholds, on the calibrated score."""
+
+_LAST_SHARE = 0.10
+"""Share of a small budget that the last exchange may take; grows to `_LAST_SHARE_MOST`."""
+_LAST_SHARE_MOST = 0.40
+_LAST_SHARE_GROWTH = 8192
+_FIRST_SHARE = 0.05
+
+Kept = Literal["", "first", "last"]
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """One past message that might enter the context."""
+
+    key: int
+    """Message id."""
+    turn: int
+    """Turn id; candidates of one turn stand together in the order given."""
+    order: int
+    """Place in time, larger is later."""
+    score: float
+    raw: int
+    """Tokens verbatim, label and line break included."""
+    is_reply: bool
+    digest: int | None = None
+    """Tokens as a digest, when there is one that is shorter."""
+    day: int = 0
+    kept: Kept = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """The form of one message that enters the context."""
+
+    key: int
+    verbatim: bool
+    reason: str
+    recent: bool
+    rank: float
+    """Worth: the lowest is dropped first when the final count is over the budget."""
+
+
+@dataclass(slots=True)
+class _Basket:
+    """What was taken so far, under the budget."""
+
+    budget: int
+    day_cost: int
+    used: int = 0
+    chosen: dict[int, Choice] = field(default_factory=dict)
+    days: set[int] = field(default_factory=set)
+
+    def cost(self, items: Iterable[tuple[Candidate, bool]]) -> int:
+        """Tokens that these would add, days not yet shown included."""
+        days: set[int] = set()
+        total = 0
+        for candidate, verbatim in items:
+            if candidate.key in self.chosen:
+                continue
+            total += candidate.raw if verbatim or candidate.digest is None else candidate.digest
+            if self.day_cost and candidate.day and candidate.kept != "last" and candidate.day not in self.days:
+                days.add(candidate.day)
+        return total + self.day_cost * len(days)
+
+    def take(self, items: Sequence[tuple[Candidate, bool]], reason: str, *, limit: int | None = None) -> bool:
+        """Take all of these, or none when they do not fit the budget (or the ``limit``)."""
+        cost = self.cost(items)
+        if self.used + cost > self.budget or (limit is not None and cost > limit):
+            return False
+        for candidate, verbatim in items:
+            if candidate.key in self.chosen:
+                continue
+            recent = candidate.kept == "last"
+            rank = 2.0 if recent else candidate.score
+            self.chosen[candidate.key] = Choice(
+                candidate.key, verbatim or candidate.digest is None, reason, recent, rank
+            )
+            if self.day_cost and candidate.day and not recent:
+                self.days.add(candidate.day)
+        self.used += cost
+        return True
+
+    def expand(self, candidate: Candidate, reason: str) -> bool:
+        """Turn a digest that was taken into the raw reply, if that fits."""
+        held = self.chosen[candidate.key]
+        more = candidate.raw - (candidate.digest or candidate.raw)
+        if held.verbatim or self.used + more > self.budget:
+            return False
+        self.chosen[candidate.key] = Choice(candidate.key, True, reason, held.recent, held.rank)
+        self.used += more
+        return True
+
+
+def decide(candidates: Sequence[Candidate], budget: int, mode: RecallMode, *, day_cost: int = 0) -> dict[int, Choice]:
+    """Choose forms under a hard budget.
+
+    Args:
+        candidates: past messages, those of the first and last exchange marked ``kept``.
+        budget: most tokens that all chosen forms take together.
+        mode: `paper` or `budget`.
+        day_cost: tokens of the line that names a day, 0 when days are not shown.
+
+    Returns:
+        Choices by message id; what is not in it is omitted.
+    """
+    basket = _Basket(max(budget, 0), day_cost)
+    if mode == "paper":
+        _by_thresholds(candidates, basket)
+    else:
+        _by_value(candidates, basket)
+    return basket.chosen
+
+
+def _by_thresholds(candidates: Sequence[Candidate], basket: _Basket) -> None:
+    turns: dict[int, list[Candidate]] = {}
+    for candidate in candidates:
+        turns.setdefault(candidate.turn, []).append(candidate)
+    scores = {turn: max(c.score for c in members) for turn, members in turns.items()}
+    # The kept exchanges first (last before first), then the best turns: the order in which room is given.
+    rank = {"last": 0, "first": 1, "": 2}
+    for turn, members in sorted(turns.items(), key=lambda t: (rank[t[1][0].kept], -scores[t[0]], -t[1][0].order)):
+        kept = members[0].kept
+        if not kept and scores[turn] < T_COMPRESSED:
+            continue
+        raw = [(c, True) for c in members]
+        small = [(c, not c.is_reply) for c in members]
+        why = f"the {kept} exchange" if kept else f"score {scores[turn]:.2f}"
+        if (kept or scores[turn] > T_RAW) and basket.take(raw, f"{why}, kept raw"):
+            continue
+        basket.take(small, f"{why}, user text raw and reply compressed")
+
+
+def _by_value(candidates: Sequence[Candidate], basket: _Basket) -> None:
+    _keep_ends(candidates, basket)
+    ranked = sorted((c for c in candidates), key=lambda c: (-c.score, -c.order))
+    users: dict[int, list[Candidate]] = {}
+    for candidate in candidates:
+        if not candidate.is_reply:
+            users.setdefault(candidate.turn, []).append(candidate)
+    strong = [c for c in ranked if c.score >= T_COMPRESSED]
+    weak = [c for c in ranked if c.score < T_COMPRESSED]
+    for group in (strong, weak):
+        for candidate in group:
+            _take_small(candidate, users, basket)
+        for candidate in group:
+            if candidate.key in basket.chosen:
+                basket.expand(candidate, f"score {candidate.score:.2f}, room for the whole reply")
+
+
+def _take_small(candidate: Candidate, users: dict[int, list[Candidate]], basket: _Basket) -> None:
+    """Take one message in its smallest form; a digest brings its user text."""
+    if candidate.key in basket.chosen:
+        return
+    why = f"score {candidate.score:.2f}"
+    if candidate.digest is None:
+        basket.take([(candidate, True)], why)
+        return
+    companions = [(c, True) for c in users.get(candidate.turn, [])]
+    basket.take([*companions, (candidate, False)], f"{why}, reply compressed")
+
+
+def _keep_ends(candidates: Sequence[Candidate], basket: _Basket) -> None:
+    """The last and the first exchange, each inside its share; newest messages of the last one first."""
+    growing = basket.budget / _LAST_SHARE_GROWTH
+    last = int(basket.budget * min(_LAST_SHARE_MOST, max(_LAST_SHARE, growing)))
+    for kept, share in (("last", last), ("first", int(basket.budget * _FIRST_SHARE))):
+        members = [c for c in candidates if c.kept == kept]
+        why = f"the {kept} exchange"
+        if not members or basket.take([(c, True) for c in members], why, limit=share):
+            continue
+        if basket.take([(c, not c.is_reply) for c in members], f"{why}, reply compressed", limit=share):
+            continue
+        for candidate in reversed(members) if kept == "last" else members:
+            before = basket.used
+            if basket.take([(candidate, False)], f"{why}, what fits its share", limit=share):
+                share -= basket.used - before

@@ -1,0 +1,215 @@
+"""One conversation's messages in memory: vectors by channel as matrices, words as postings.
+
+A cache of what SQL holds, built from `Store.turns` and `Store.vectors` and extended as the conversation
+grows. It holds no text: what a context shows is read from SQL each time, so a row that was erased there
+cannot come back from here. Not thread-safe by itself; `rhea.recall.cache` guards it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import DTypeLike, NDArray
+
+from rhea.recall.dates import message_day
+from rhea.recall.lexicon import Lexicon
+from rhea.recall.words import terms
+from rhea.stores.base import MessageVectors
+from rhea.types import TurnRecord, TurnState
+
+__all__ = ["ConversationIndex", "Growing", "VectorChannel"]
+
+ROLE_CODES = {"user": 0, "assistant": 1, "system": 2, "tool": 3}
+
+
+class Growing:
+    """A numpy array that is appended to in amortised constant time."""
+
+    def __init__(self, dtype: DTypeLike, width: int | None = None) -> None:
+        self._shape = () if width is None else (width,)
+        self._data = np.empty((16, *self._shape), dtype=dtype)
+        self._length = 0
+
+    def __len__(self) -> int:
+        return self._length
+
+    @property
+    def view(self) -> NDArray[Any]:
+        """What was appended so far; valid until the next append."""
+        return self._data[: self._length]
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes allocated."""
+        return int(self._data.nbytes)
+
+    def extend(self, rows: NDArray[Any] | Sequence[int]) -> None:
+        """Append rows of the array's width."""
+        needed = self._length + len(rows)
+        if needed > len(self._data):
+            grown = np.empty((max(needed, 2 * len(self._data)), *self._shape), dtype=self._data.dtype)
+            grown[: self._length] = self._data[: self._length]
+            self._data = grown
+        self._data[self._length : needed] = rows
+        self._length = needed
+
+
+class VectorChannel:
+    """The vectors of one channel and the message row that each belongs to."""
+
+    def __init__(self, dim: int) -> None:
+        self._vectors = Growing(np.float32, dim)
+        self._rows = Growing(np.int64)
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes allocated."""
+        return self._vectors.nbytes + self._rows.nbytes
+
+    def add(self, row: int, vectors: NDArray[np.float32]) -> None:
+        """Append the vectors of one message."""
+        self._vectors.extend(vectors)
+        self._rows.extend([row] * len(vectors))
+
+    def largest(self, queries: NDArray[np.float32], messages: int) -> NDArray[np.float32]:
+        """Largest cosine between any query vector and any vector of each message (paper: HCR score).
+
+        Args:
+            queries: float32 of shape (q, d), rows L2-normalised.
+            messages: number of messages in the index.
+
+        Returns:
+            float32 of shape (messages,); NaN where a message has no vector in this channel.
+        """
+        best = np.full(messages, np.nan, dtype=np.float32)
+        vectors = self._vectors.view
+        if len(vectors) and len(queries):
+            similar = (vectors @ queries.T).max(axis=1)
+            rows = self._rows.view
+            best[rows] = -np.inf
+            np.maximum.at(best, rows, similar.astype(np.float32))
+        return best
+
+
+class ConversationIndex:
+    """Messages of one conversation, in order, as arrays.
+
+    Args:
+        conversation_id: the conversation.
+        dim: length of the embedder's vectors.
+    """
+
+    def __init__(self, conversation_id: int, dim: int) -> None:
+        self.conversation_id = conversation_id
+        self.dim = dim
+        self.lexicon = Lexicon()
+        self.channels: dict[str, VectorChannel] = {}
+        self.speakers: list[str] = []
+        self.last_seen = 0
+        """Position of the newest turn that was read, also when it is not held (pending, abandoned)."""
+        self.unsettled: dict[int, tuple[TurnState, int]] = {}
+        """Turns that can still change, by id: the state and number of messages that were read."""
+        self._message_ids = Growing(np.int64)
+        self._turn_ids = Growing(np.int64)
+        self._positions = Growing(np.int64)
+        self._roles = Growing(np.int8)
+        self._days = Growing(np.int64)
+        self._speaker_codes = Growing(np.int16)
+        self._row_of: dict[int, int] = {}
+        self._with_vectors: set[int] = set()
+        self._covered = 0
+
+    def __len__(self) -> int:
+        """Number of messages."""
+        return len(self._message_ids)
+
+    @property
+    def last_position(self) -> int:
+        """Position of the newest turn held; 0 when empty."""
+        return int(self._positions.view[-1]) if len(self) else 0
+
+    @property
+    def message_ids(self) -> NDArray[np.int64]:
+        """int64 of shape (messages,)."""
+        return self._message_ids.view.astype(np.int64, copy=False)
+
+    @property
+    def turn_ids(self) -> NDArray[np.int64]:
+        """int64 of shape (messages,): the turn of each message."""
+        return self._turn_ids.view.astype(np.int64, copy=False)
+
+    @property
+    def positions(self) -> NDArray[np.int64]:
+        """int64 of shape (messages,): the position of each message's turn, not decreasing."""
+        return self._positions.view.astype(np.int64, copy=False)
+
+    @property
+    def roles(self) -> NDArray[np.int8]:
+        """int8 of shape (messages,): 0 user, 1 assistant, 2 system, 3 tool."""
+        return self._roles.view.astype(np.int8, copy=False)
+
+    @property
+    def days(self) -> NDArray[np.int64]:
+        """int64 of shape (messages,): day of the message as a proleptic ordinal, 0 when unknown."""
+        return self._days.view.astype(np.int64, copy=False)
+
+    @property
+    def speaker_codes(self) -> NDArray[np.int16]:
+        """int16 of shape (messages,): index into ``speakers``, -1 for a message without a name."""
+        return self._speaker_codes.view.astype(np.int16, copy=False)
+
+    @property
+    def nbytes(self) -> int:
+        """Rough size in bytes, for the memory cap."""
+        arrays = sum(
+            a.nbytes
+            for a in (self._message_ids, self._turn_ids, self._positions, self._roles, self._days, self._speaker_codes)
+        )
+        return arrays + self.lexicon.nbytes + sum(c.nbytes for c in self.channels.values()) + 200 * len(self)
+
+    @property
+    def vectors_wanted_after(self) -> int:
+        """Message id after which vectors may be missing: all messages up to it have theirs."""
+        ids = self._message_ids.view
+        while self._covered < len(ids) and int(ids[self._covered]) in self._with_vectors:
+            self._covered += 1
+        return int(ids[self._covered - 1]) if self._covered else 0
+
+    @property
+    def complete(self) -> bool:
+        """Whether every message has its vectors."""
+        return len(self._with_vectors) == len(self)
+
+    def add_turns(self, turns: Iterable[TurnRecord]) -> None:
+        """Append turns newer than those held; the caller keeps the order."""
+        for turn in turns:
+            for message in turn.messages:
+                self._row_of[message.id] = len(self)
+                self._message_ids.extend([message.id])
+                self._turn_ids.extend([turn.id])
+                self._positions.extend([turn.position])
+                self._roles.extend([ROLE_CODES[message.role]])
+                self._days.extend([message_day(message.time)])
+                self._speaker_codes.extend([self._speaker(message.name)])
+                self.lexicon.add(terms(message.text))
+
+    def add_vectors(self, found: Iterable[MessageVectors]) -> None:
+        """Add vectors of messages that are held; others and those already there are passed over."""
+        for item in found:
+            row = self._row_of.get(item.message_id)
+            if row is None or item.message_id in self._with_vectors:
+                continue
+            self._with_vectors.add(item.message_id)
+            kinds = np.asarray(item.channels)
+            for channel in dict.fromkeys(item.channels):
+                held = self.channels.setdefault(channel, VectorChannel(self.dim))
+                held.add(row, item.vectors[kinds == channel])
+
+    def _speaker(self, name: str | None) -> int:
+        if not name:
+            return -1
+        if name not in self.speakers:
+            self.speakers.append(name)
+        return self.speakers.index(name)

@@ -1,0 +1,348 @@
+"""Recall, end to end: from a question to the episodes that enter the context, and the trace of the rest.
+
+Reads the conversation through `rhea.recall.cache`, scores with `score`, chooses with `decide`, and turns
+choices into episodes whose rendered text is counted by the attached model's tokenizer. It knows nothing of
+instructions or of the rest of the prompt: the budget given is what background and recent may take.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rhea.embed import Embedder
+from rhea.recall.cache import IndexCache
+from rhea.recall.calibration import Calibration, calibration_for
+from rhea.recall.chunks import split_to_fit
+from rhea.recall.dates import asks_for_time
+from rhea.recall.decide import Candidate, Choice, Kept, decide
+from rhea.recall.index import ConversationIndex
+from rhea.recall.render import Part, PlannedEpisode, day_of, render_background, render_episode, render_part
+from rhea.recall.score import MessageScores, Query, score_messages
+from rhea.stores.base import Store
+from rhea.types import Decision, EpisodeTrace, Message, OwnerId, RecallMode, RecallScope, TurnRecord
+
+__all__ = ["Recall", "RecallPlan"]
+
+_DAY_COST = 8
+"""Tokens of a line such as "[8 May 2023]", at most."""
+_DAYS_FROM = 1500
+"""From this budget on days are always shown; below, only when the question asks for a time."""
+_CHEAPEST = 10
+"""A message hardly ever takes fewer tokens: bounds how many can fit."""
+_TRACED = 128
+"""Omitted turns that are traced channel by channel; of the others the score is kept."""
+_COUNTS_KEPT = 65_536
+
+
+@dataclass
+class RecallPlan:
+    """What enters the context, in time order, and why everything else does not."""
+
+    episodes: list[PlannedEpisode]
+    """Chosen episodes in time order; those marked ``recent`` are the last exchange."""
+    days: bool
+    """Whether the background names the days of its messages."""
+    ranks: Mapping[int, float]
+    """Worth by message id: what `shrink` drops first is the lowest."""
+    omitted: list[EpisodeTrace]
+    """The best scored omitted turns."""
+    others: NDArray[np.uint8]
+    """Score times 255 of every turn that was looked at, by position, from ``first_position`` on."""
+    first_position: int
+
+    @property
+    def background(self) -> list[PlannedEpisode]:
+        """Episodes of the background, in time order."""
+        return [e for e in self.episodes if not e.recent]
+
+    @property
+    def recent(self) -> list[PlannedEpisode]:
+        """The last exchange, as far as it has room."""
+        return [e for e in self.episodes if e.recent]
+
+    def background_text(self) -> str:
+        """The background as it stands in the prompt, without a heading."""
+        return render_background(self.background, days=self.days)
+
+    def trace(self) -> list[EpisodeTrace]:
+        """A row for each episode and each traced omitted turn, by position."""
+        chosen = [
+            EpisodeTrace(e.turn.position, e.decision, e.score, e.tokens, e.reason, e.channels, e.conversation)
+            for e in self.episodes
+        ]
+        return sorted([*chosen, *self.omitted], key=lambda t: (t.conversation or "", t.position))
+
+    def shrink(self) -> bool:
+        """Drop the least valuable message; ``False`` when nothing is left to drop."""
+        parts = [
+            (self.ranks[p.message_id], p.message_id, place) for place, e in enumerate(self.episodes) for p in e.parts
+        ]
+        if not parts:
+            return False
+        _, worst, place = min(parts)
+        episode = self.episodes[place]
+        left = tuple(p for p in episode.parts if p.message_id != worst)
+        if left:
+            self.episodes[place] = replace(episode, parts=left, decision=Decision.COMPRESSED)
+            return True
+        del self.episodes[place]
+        self.omitted.append(
+            EpisodeTrace(
+                episode.turn.position,
+                Decision.OMITTED,
+                episode.score,
+                0,
+                "did not fit the final count",
+                episode.channels,
+                episode.conversation,
+            )
+        )
+        return True
+
+
+class Recall:
+    """Plans the episodic part of a context.
+
+    Args:
+        store: where turns and vectors are.
+        embedder: for the question; must be the one that made the stored vectors.
+        calibration: of the embedder; the shipped one by default.
+        cache_bytes: memory cap of the indexes.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        embedder: Embedder,
+        *,
+        calibration: Calibration | None = None,
+        cache_bytes: int = 512 * 2**20,
+    ) -> None:
+        self._store = store
+        self._embedder = embedder
+        self._given_calibration = calibration
+        self._cache_bytes = cache_bytes
+        self._cache: IndexCache | None = None
+        self._counts: OrderedDict[tuple[str, int, bool], int] = OrderedDict()
+
+    @property
+    def cache(self) -> IndexCache:
+        """The indexes in memory; made on first use, when the embedder's dimension is known."""
+        if self._cache is None:
+            self._cache = IndexCache(self._store, self._embedder.id, self._embedder.dim, most_bytes=self._cache_bytes)
+        return self._cache
+
+    @property
+    def calibration(self) -> Calibration:
+        """The calibration in use."""
+        return self._given_calibration or calibration_for(self._embedder.id)
+
+    def embed_query(self, text: str) -> NDArray[np.float32]:
+        """Vectors of a question, chunked when it is long: float32 of shape (q, d)."""
+        if not text.strip():
+            return np.zeros((0, self._embedder.dim), np.float32)
+        return self._embedder.embed(split_to_fit(text, self._embedder.max_tokens, self._embedder.count))
+
+    def plan(
+        self,
+        owner: OwnerId,
+        conversation_id: int,
+        query: str,
+        query_vectors: NDArray[np.float32] | None = None,
+        *,
+        budget: int,
+        count: Callable[[str], int],
+        counter: str = "",
+        mode: RecallMode = "budget",
+        scope: RecallScope = "conversation",
+        before_position: int | None = None,
+    ) -> RecallPlan:
+        """Choose what of the past enters the context of one question.
+
+        Args:
+            owner: the user.
+            conversation_id: the conversation.
+            query: the user's text of this turn.
+            query_vectors: its vectors, when already made (see :meth:`embed_query`).
+            budget: most tokens that background and recent may take together, as rendered.
+            count: tokens of a text, as the attached model counts.
+            counter: name of the tokenizer, under which counts are remembered.
+            mode: `budget` or `paper`.
+            scope: this conversation, or all of the user's.
+            before_position: position of this turn; only earlier ones are recalled.
+        """
+        vectors = self.embed_query(query) if query_vectors is None else query_vectors
+        with self.cache.lock:
+            index = self.cache.get(owner, conversation_id, before=before_position)
+            scores = score_messages(index, Query(query, vectors), self.calibration)
+            rows = _shortlist(index, scores.score, budget, mode)
+            turns = {t.id: t for t in self._store.turns_by_id(owner, sorted({int(index.turn_ids[r]) for r in rows}))}
+            days = asks_for_time(query) or budget >= _DAYS_FROM
+            measured = self._candidates(index, scores, rows, turns, count, counter)
+            choices = decide(measured, budget, mode, day_cost=_DAY_COST if days else 0)
+            plan = _assemble(index, scores, turns, choices, measured, days)
+        while _over(plan, budget, count) and plan.shrink():
+            pass
+        return plan
+
+    def _candidates(
+        self,
+        index: ConversationIndex,
+        scores: MessageScores,
+        rows: Sequence[int],
+        turns: dict[int, TurnRecord],
+        count: Callable[[str], int],
+        counter: str,
+    ) -> list[Candidate]:
+        first, last = int(index.positions[0]) if len(index) else 0, index.last_position
+        score_of = dict(zip(index.message_ids[list(rows)].tolist(), scores.score[list(rows)].tolist(), strict=True))
+        found: list[Candidate] = []
+        for turn in sorted(turns.values(), key=lambda t: t.position):
+            kept: Kept = "last" if turn.position == last else "first" if turn.position == first else ""
+            for place, message in enumerate(turn.messages):
+                if message.id not in score_of:
+                    continue
+                digest = _digest_part(turn, message)
+                raw = self._tokens(raw_part(message), count, counter)
+                small = self._tokens(digest, count, counter) if digest is not None else None
+                found.append(
+                    Candidate(
+                        key=message.id,
+                        turn=turn.id,
+                        order=turn.position * 1000 + place,
+                        score=score_of[message.id],
+                        raw=raw,
+                        is_reply=message.role == "assistant",
+                        digest=small if small is not None and small < raw else None,
+                        day=day_of(raw_part(message)),
+                        kept=kept,
+                    )
+                )
+        return found
+
+    def _tokens(self, part: Part, count: Callable[[str], int], counter: str) -> int:
+        """Tokens of one rendered part and its line break, remembered by message and form."""
+        key = (counter, part.message_id, part.verbatim)
+        known = self._counts.get(key) if counter and part.verbatim else None
+        if known is None:
+            known = count(render_part(part) + "\n")
+            self._counts[key] = known
+            if len(self._counts) > _COUNTS_KEPT:
+                self._counts.popitem(last=False)
+        return known
+
+
+def _over(plan: RecallPlan, budget: int, count: Callable[[str], int]) -> bool:
+    """Whether the rendered text is over the budget after all: tokens may join differently at the seams."""
+    if not plan.episodes:
+        return False
+    text = plan.background_text()
+    recent = "\n".join(render_episode(e) for e in plan.recent)
+    return (count(text) if text else 0) + (count(recent) if recent else 0) > budget
+
+
+def raw_part(message: Message) -> Part:
+    """A message as it stands."""
+    return Part(message.id, message.role, message.text, True, message.name, message.time)
+
+
+def _digest_part(turn: TurnRecord, message: Message) -> Part | None:
+    """The reply's digest, standing for the first reply of its turn; ``None`` when there is none."""
+    replies = [m for m in turn.messages if m.role == "assistant"]
+    if turn.digest is None or len(replies) != 1 or message is not replies[0] or turn.digest == message.text:
+        return None
+    return Part(message.id, message.role, turn.digest, False, message.name, message.time)
+
+
+def _shortlist(index: ConversationIndex, score: NDArray[np.float32], budget: int, mode: RecallMode) -> list[int]:
+    """Rows that can matter: whole turns of the best messages, and of the first and last exchange."""
+    n = len(index)
+    if n == 0:
+        return []
+    most = min(n, max(16, 3 * budget // _CHEAPEST))
+    best = np.argpartition(-score, most - 1)[:most] if most < n else np.arange(n)
+    if mode == "paper":
+        best = np.union1d(best, np.flatnonzero(score >= 0.5))
+    positions = index.positions
+    wanted = np.unique(np.concatenate((positions[best], positions[[0, n - 1]])))
+    return np.flatnonzero(np.isin(positions, wanted)).tolist()
+
+
+def _assemble(
+    index: ConversationIndex,
+    scores: MessageScores,
+    turns: dict[int, TurnRecord],
+    choices: dict[int, Choice],
+    measured: Sequence[Candidate],
+    days: bool,
+) -> RecallPlan:
+    row_of = {int(m): r for r, m in enumerate(index.message_ids.tolist())} if choices else {}
+    tokens = {c.key: c for c in measured}
+    background: list[PlannedEpisode] = []
+    recent: list[PlannedEpisode] = []
+    for turn in sorted(turns.values(), key=lambda t: t.position):
+        chosen = [(m, choices[m.id]) for m in turn.messages if m.id in choices]
+        if not chosen:
+            continue
+        parts = tuple(raw_part(m) if c.verbatim else _digest_part(turn, m) or raw_part(m) for m, c in chosen)
+        whole = len(parts) == len(turn.messages) and all(p.verbatim for p in parts)
+        best = max((m for m, _ in chosen), key=lambda m: scores.score[row_of[m.id]])
+        row = row_of[best.id]
+        cost = sum(tokens[m.id].raw if c.verbatim else tokens[m.id].digest or tokens[m.id].raw for m, c in chosen)
+        episode = PlannedEpisode(
+            turn=turn,
+            decision=Decision.RAW if whole else Decision.COMPRESSED,
+            score=float(scores.score[row]),
+            channels={name: float(values[row]) for name, values in scores.channels.items()},
+            reason=choices[best.id].reason,
+            tokens=cost,
+            parts=parts,
+            recent=any(c.recent for _, c in chosen),
+        )
+        (recent if episode.recent else background).append(episode)
+    episodes = sorted((*background, *recent), key=lambda e: e.turn.position)
+    omitted, others, first = _left_out(index, scores, {e.turn.position for e in episodes})
+    return RecallPlan(episodes, days, {k: c.rank for k, c in choices.items()}, omitted, others, first)
+
+
+def _left_out(
+    index: ConversationIndex, scores: MessageScores, chosen: set[int]
+) -> tuple[list[EpisodeTrace], NDArray[np.uint8], int]:
+    """The best omitted turns in full, and one byte for every turn."""
+    n = len(index)
+    if n == 0:
+        return [], np.zeros(0, np.uint8), 1
+    positions = index.positions
+    first = int(positions[0])
+    by_turn = np.zeros(index.last_position - first + 1, np.float32)
+    np.maximum.at(by_turn, positions - first, scores.score)
+    shown = (
+        np.lexsort((positions, -scores.score))[: 4 * _TRACED + len(chosen)]
+        if n > 8 * _TRACED
+        else np.lexsort((positions, -scores.score))
+    )
+    rows: list[EpisodeTrace] = []
+    seen = set(chosen)
+    for row in shown.tolist():
+        position = int(positions[row])
+        if position in seen:
+            continue
+        seen.add(position)
+        rows.append(
+            EpisodeTrace(
+                position,
+                Decision.OMITTED,
+                float(scores.score[row]),
+                0,
+                "below what the budget holds",
+                {name: float(values[row]) for name, values in scores.channels.items()},
+            )
+        )
+        if len(rows) == _TRACED:
+            break
+    return rows, np.rint(by_turn * 255).astype(np.uint8), first

@@ -1,0 +1,155 @@
+"""Pending work, done: vectors of messages and digests of replies, off the user's critical path.
+
+A commit only notes what is owed. `settle` claims pieces through the store's leases, makes many at once
+(one embedder call for a whole batch of turns) and hands the results back; a crash in between leaves the
+pieces to the next caller.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+
+from rhea.compress.base import Compressor
+from rhea.embed import Embedder
+from rhea.recall.chunks import pieces
+from rhea.stores.base import MessageVectors, Store, WorkItem
+from rhea.types import OwnerId, TurnRecord
+
+__all__ = ["settle", "vectors_of"]
+
+_BATCH = 64
+"""Pieces of work a claim: large enough to fill the embedder's batches, small enough for its lease."""
+_LEASE_SECONDS = 300.0
+
+
+def settle(
+    store: Store,
+    embedder: Embedder,
+    compressor: Compressor,
+    *,
+    owner: OwnerId | None = None,
+    conversation_id: int | None = None,
+    limit: int | None = None,
+    progress: Callable[[int], None] | None = None,
+) -> int:
+    """Claim pending digests and vectors and finish them, batch by batch.
+
+    Args:
+        store: whose work.
+        embedder: makes the vectors.
+        compressor: makes the digests.
+        owner: only this user's work.
+        conversation_id: only this conversation's.
+        limit: most pieces to do; ``None`` for all.
+        progress: called with the number of pieces just finished.
+
+    Returns:
+        How many pieces were finished.
+
+    Raises:
+        EmbedderError: the embedder failed; the claimed pieces were given back.
+        CompressorError: the compressor failed; likewise.
+    """
+    done = 0
+    while limit is None or done < limit:
+        most = _BATCH if limit is None else min(_BATCH, limit - done)
+        items = store.claim_work(
+            ("digest", "vectors"),
+            limit=most,
+            lease_seconds=_LEASE_SECONDS,
+            owner=owner,
+            conversation_id=conversation_id,
+        )
+        if not items:
+            break
+        try:
+            _finish(store, embedder, compressor, items)
+        except BaseException:
+            store.release_work(items)
+            raise
+        done += len(items)
+        if progress is not None:
+            progress(len(items))
+    return done
+
+
+def vectors_of(
+    turns: Sequence[TurnRecord], before: Sequence[str | None], embedder: Embedder
+) -> list[list[MessageVectors]]:
+    """Every vector of the messages of some turns, made in one embedder call.
+
+    Args:
+        turns: the turns.
+        before: for each, the text of the message just before it; ``None`` at the start.
+        embedder: makes the vectors.
+
+    Returns:
+        For each turn, one entry a message.
+    """
+    limit, count = embedder.max_tokens, embedder.count
+    texts: list[str] = []
+    plans: list[list[tuple[int, tuple[str, ...], slice]]] = []
+    for turn, previous in zip(turns, before, strict=True):
+        plan: list[tuple[int, tuple[str, ...], slice]] = []
+        for message in turn.messages:
+            made = pieces(message.text, previous, limit, count)
+            plan.append((message.id, tuple(p.channel for p in made), slice(len(texts), len(texts) + len(made))))
+            texts.extend(p.text for p in made)
+            previous = message.text
+        plans.append(plan)
+    vectors = embedder.embed(texts) if texts else np.zeros((0, embedder.dim), np.float32)
+    return [
+        [
+            MessageVectors(message_id, turn.id, turn.position, channels, vectors[rows])
+            for message_id, channels, rows in plan
+        ]
+        for turn, plan in zip(turns, plans, strict=True)
+    ]
+
+
+def _finish(store: Store, embedder: Embedder, compressor: Compressor, items: Sequence[WorkItem]) -> None:
+    by_owner: dict[OwnerId, list[WorkItem]] = {}
+    for item in items:
+        by_owner.setdefault(item.owner, []).append(item)
+    for owner, mine in by_owner.items():
+        turns = {t.id: t for t in store.turns_by_id(owner, sorted({i.turn_id for i in mine}))}
+        digests = [i for i in mine if i.kind == "digest"]
+        _finish_digests(store, compressor, digests, turns)
+        _finish_vectors(store, embedder, owner, [i for i in mine if i.kind == "vectors"], turns)
+
+
+def _finish_digests(
+    store: Store, compressor: Compressor, items: Sequence[WorkItem], turns: dict[int, TurnRecord]
+) -> None:
+    if not items:
+        return
+    replies = [(turns[i.turn_id].reply if i.turn_id in turns else None) or "" for i in items]
+    made = compressor.compress(replies)
+    store.finish_digests([(i, digest, compressor.id) for i, digest in zip(items, made, strict=True)])
+
+
+def _finish_vectors(
+    store: Store, embedder: Embedder, owner: OwnerId, items: Sequence[WorkItem], turns: dict[int, TurnRecord]
+) -> None:
+    if not items:
+        return
+    present = [turns[i.turn_id] for i in items if i.turn_id in turns]
+    made = dict(
+        zip([t.id for t in present], vectors_of(present, _texts_before(store, owner, present), embedder), strict=True)
+    )
+    # A turn erased meanwhile owes nothing any more: its work is dropped with no vectors.
+    store.finish_vectors([(i, made.get(i.turn_id, [])) for i in items], embedder.id)
+
+
+def _texts_before(store: Store, owner: OwnerId, turns: Sequence[TurnRecord]) -> list[str | None]:
+    """The last message of the turn before each turn; one query for each gap, none within a run."""
+    known = {(t.conversation_id, t.position): t for t in turns}
+    found: list[str | None] = []
+    for turn in turns:
+        earlier = known.get((turn.conversation_id, turn.position - 1))
+        if earlier is None and turn.position > 1:
+            earlier = next(iter(store.last_turns(owner, turn.conversation_id, 1, before=turn.position)), None)
+        found.append(earlier.messages[-1].text if earlier is not None and earlier.messages else None)
+    return found
