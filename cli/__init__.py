@@ -14,6 +14,6 @@ def main() -> None:
     """Entry point of the `rhea` command."""
     for name in COMMAND_MODULES:
         import_module(f"rhea.cli.{name}")
-    from rhea.cli.app import app
+    from rhea.cli.app import run
 
-    app()
+    raise SystemExit(run())
