@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from sqlalchemy import Connection, Table, select
+from sqlalchemy import select
 
 from rhea.errors import ConversationNotFound, UserNotFound
 from rhea.stores.database import Database
-from rhea.stores.rows import now
+from rhea.stores.rows import insert_new, now
 from rhea.stores.tables import conversations, users
 from rhea.types import ConversationSummary, OwnerId
 
@@ -18,13 +18,6 @@ class ConversationRows:
 
     database: Database
 
-    def _insert_or_ignore(self, connection: Connection, table: Table, values: dict[str, object]) -> None:
-        if self.database.dialect == "sqlite":
-            from sqlalchemy.dialects.sqlite import insert as insert_on_conflict
-        else:
-            from sqlalchemy.dialects.postgresql import insert as insert_on_conflict  # type: ignore[assignment]
-        connection.execute(insert_on_conflict(table).values(values).on_conflict_do_nothing())
-
     def ensure_user(self, name: str) -> OwnerId:
         """The user of that name, made when missing."""
         find = select(users.c.id).where(users.c.name == name)
@@ -32,7 +25,7 @@ class ConversationRows:
             found = connection.scalar(find)
         if found is None:
             with self.database.write() as connection:
-                self._insert_or_ignore(connection, users, {"name": name, "created_at": now()})
+                insert_new(connection, users, [{"name": name, "created_at": now()}])
                 found = connection.scalar(find)
         assert found is not None
         return OwnerId(found)
@@ -62,10 +55,10 @@ class ConversationRows:
         if found is None:
             with self.database.write(owner) as connection:
                 moment = now()
-                self._insert_or_ignore(
+                insert_new(
                     connection,
                     conversations,
-                    {"user_id": owner, "name": name, "turns": 0, "created_at": moment, "updated_at": moment},
+                    [{"user_id": owner, "name": name, "turns": 0, "created_at": moment, "updated_at": moment}],
                 )
                 found = connection.scalar(find)
         assert found is not None

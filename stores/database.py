@@ -1,10 +1,13 @@
 """The engine: one URL in, short transactions out, every driver error translated in one place.
 
-SQLite runs in WAL mode with ``synchronous=FULL``: a transaction that was acknowledged survives both the
-death of the process and the loss of power (one fsync a commit; ``?synchronous=normal`` in the URL trades
-the second for speed). Writers take the lock at their start (``BEGIN IMMEDIATE``): a transaction that
-reads first and writes later fails under contention without ever waiting. Every wait is bounded by
-``busy_seconds`` and ends in a typed error.
+SQLite runs in WAL mode. Every transaction survives the death of its process. A durable one (a commit of
+a turn, a change by hand) also survives a loss of power: it waits for the disk, one fsync;
+``?synchronous=normal`` in the URL gives that up for speed. A quick one (a turn just begun, derived data that
+can be made again) reaches the disk with the next durable one.
+
+Writers take the lock at their start (``BEGIN IMMEDIATE``): a transaction that reads first and writes
+later fails under contention without ever waiting. Every wait is bounded by ``busy_seconds`` and ends in
+a typed error.
 """
 
 from __future__ import annotations
@@ -89,31 +92,37 @@ class Database:
         self.engine.dispose()
 
     @contextmanager
-    def write(self, owner: OwnerId | None = None) -> Iterator[Connection]:
-        """One writing transaction: committed at the end of the block, undone when it raises."""
-        with self._transaction(owner, writes=True) as connection:
+    def write(self, owner: OwnerId | None = None, *, durable: bool = True) -> Iterator[Connection]:
+        """One writing transaction: committed at the end of the block, undone when it raises.
+
+        Args:
+            owner: for whom it works; ``None`` for work that serves all users.
+            durable: wait for the disk. Without, the transaction outlives this process but not a loss of
+                power; the next durable one carries it to the disk.
+        """
+        with self._transaction(owner, "durable" if durable else "quick") as connection:
             yield connection
 
     @contextmanager
     def read(self, owner: OwnerId | None = None) -> Iterator[Connection]:
         """One reading transaction: a snapshot that does not change within the block."""
-        with self._transaction(owner, writes=False) as connection:
+        with self._transaction(owner, "read") as connection:
             yield connection
 
     @contextmanager
-    def _transaction(self, owner: OwnerId | None, *, writes: bool) -> Iterator[Connection]:
+    def _transaction(self, owner: OwnerId | None, mode: str) -> Iterator[Connection]:
         # Memory has one connection for all threads, and a file one writer for all processes: queueing
         # for it here, fairly, beats polling for SQLite's lock.
-        queued = self.dialect == "sqlite" and (writes or self.in_memory)
+        queued = self.dialect == "sqlite" and (self.in_memory or mode != "read")
         if queued and not self._turnstile.acquire(timeout=self.busy_seconds):
             raise DatabaseBusy(f"another thread held the database for {self.busy_seconds:g} s; try again")
         try:
             with self._translated(), self.engine.connect() as connection:
-                if writes:
-                    connection = connection.execution_options(rhea_writes=True)
+                if self.dialect == "sqlite":
+                    self._set_durability(connection, mode)
                 with connection.begin():
                     if self.dialect == "postgresql":
-                        self._name_owner(connection, owner)
+                        self._name_owner(connection, owner, mode)
                     yield connection
         finally:
             if queued:
@@ -128,16 +137,31 @@ class Database:
         except (exc.SQLAlchemyError, sqlite3.Error, UnicodeEncodeError) as error:
             raise translate(error, self) from error
 
+    def _set_durability(self, connection: Connection, mode: str) -> None:
+        """SQLite: how far a commit of this connection waits for the disk, and when it takes the writer's lock."""
+        connection.info["writes"] = mode != "read"
+        wanted = self._synchronous if mode == "durable" else "normal"
+        if mode != "read" and connection.info.get("synchronous") != wanted:
+            driver = connection.connection.driver_connection
+            assert driver is not None
+            driver.execute(f"PRAGMA synchronous={wanted}")  # has no effect inside a transaction
+            connection.info["synchronous"] = wanted
+
     @staticmethod
-    def _name_owner(connection: Connection, owner: OwnerId | None) -> None:
-        """Tell the row-level security policies for whom this transaction works."""
-        connection.exec_driver_sql("SELECT set_config('rhea.owner', %s, true)", ("*" if owner is None else str(owner),))
+    def _name_owner(connection: Connection, owner: OwnerId | None, mode: str) -> None:
+        """PostgreSQL: tell the row-level security policies for whom this transaction works."""
+        quick = ", set_config('synchronous_commit', 'off', true)" if mode == "quick" else ""
+        connection.exec_driver_sql(
+            f"SELECT set_config('rhea.owner', %s, true){quick}",
+            ("*" if owner is None else str(owner),),
+        )
 
     def _sqlite(self) -> Engine:
         query = dict(self.url.query)
         synchronous = str(query.pop("synchronous", "full")).lower()
         if synchronous not in _SYNCHRONOUS:
             raise SettingsError(f"synchronous={synchronous}: use full, normal or extra")
+        self._synchronous = synchronous
         url = self.url.set(query=query)
         arguments: dict[str, Any] = {"timeout": self.busy_seconds, "check_same_thread": False}
         if self.in_memory:
@@ -152,8 +176,7 @@ class Database:
             for pragma in (
                 "foreign_keys=ON",
                 f"busy_timeout={int(self.busy_seconds * 1000)}",
-                "journal_mode=WAL",
-                f"synchronous={synchronous}",
+                "synchronous=NORMAL",
                 "secure_delete=ON",
                 "temp_store=MEMORY",
                 "cache_size=-16000",
@@ -163,8 +186,7 @@ class Database:
 
         @event.listens_for(engine, "begin")
         def begin(connection: Connection) -> None:
-            writes = connection.get_execution_options().get("rhea_writes", False)
-            connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
+            connection.exec_driver_sql("BEGIN IMMEDIATE" if connection.info.get("writes") else "BEGIN")
 
         return engine
 

@@ -2,21 +2,35 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Any
 
-from sqlalchemy import Row, Select, select
+from sqlalchemy import Connection, Row, Select, Table, select
+from sqlalchemy.dialects import postgresql, sqlite
 
 from rhea.stores.tables import instructions, messages, turns
 from rhea.types import Instruction, InstructionKind, InstructionStatus, Message, Scope, TurnRecord, TurnState
 
-__all__ = ["instruction_from", "now", "turn_query", "turns_from"]
+__all__ = ["insert_new", "instruction_from", "now", "turn_query", "turns_from"]
 
 
 def now() -> datetime:
     """The present moment, in UTC."""
     return datetime.now(UTC)
+
+
+def insert_new(connection: Connection, table: Table, rows: Sequence[dict[str, Any]]) -> None:
+    """Insert rows; those that a unique constraint knows already are left as they are."""
+    connection.execute(_insert_new(table, connection.dialect.name), rows)
+
+
+@lru_cache(maxsize=64)
+def _insert_new(table: Table, dialect: str) -> sqlite.Insert | postgresql.Insert:
+    if dialect == "sqlite":
+        return sqlite.insert(table).on_conflict_do_nothing()
+    return postgresql.insert(table).on_conflict_do_nothing()
 
 
 def turn_query() -> Select[Any]:

@@ -8,13 +8,14 @@ this gives the same schema as running every migration.
 
 from __future__ import annotations
 
+import sqlite3
 import time
 from pathlib import Path
 
 from sqlalchemy import Connection, inspect, text
 
-from rhea.errors import DatabaseInvalid, DatabaseOutdated, DatabaseTooNew
-from rhea.stores.database import Database
+from rhea.errors import DatabaseInvalid, DatabaseOutdated, DatabaseTooNew, DatabaseUnavailable
+from rhea.stores.database import Database, translate
 from rhea.stores.tables import metadata
 
 __all__ = ["APPLICATION_ID", "HEAD", "REVISIONS", "current_revision", "prepare", "revision_of", "upgrade"]
@@ -26,7 +27,6 @@ APPLICATION_ID = 0x52686561
 """Marks a SQLite file as Rhea's: the bytes "Rhea" at offset 68."""
 
 SQLITE_EXTRAS = (
-    f"PRAGMA application_id = {APPLICATION_ID}",
     "CREATE VIEW message_sources AS SELECT id, 'u' || user_id || ' c' || conversation_id AS scope, text FROM messages",
     "CREATE VIRTUAL TABLE message_words USING fts5("
     "scope, text, content='message_sources', content_rowid='id', tokenize='unicode61 remove_diacritics 2')",
@@ -55,7 +55,7 @@ def revision_of(connection: Connection) -> str | None:
     names = set(inspect(connection).get_table_names())
     if "alembic_version" not in names:
         if connection.dialect.name == "sqlite" and names:
-            raise DatabaseInvalid("the file holds another program's tables: choose another file")
+            raise DatabaseInvalid("the file holds tables, but no revision of Rhea's: choose another file")
         if "turns" in names and "conversations" in names:
             raise DatabaseInvalid("the database holds tables named like Rhea's, but no revision: choose another")
         return None
@@ -142,19 +142,47 @@ def create(connection: Connection) -> None:
 
 
 def _claim_file(database: Database) -> None:
-    """Make the file readable by its user alone, and switch it to WAL once, however many processes start at once."""
+    """Start a new file: for its user's eyes alone, marked as Rhea's, in WAL mode; refuse a foreign one untouched.
+
+    Any number of processes may start at once: each step changes nothing when done again.
+    """
     path = database.path
     if path is None:
         return
-    if not path.exists() and path.parent.is_dir():
-        path.touch(mode=0o600)
-    deadline = time.monotonic() + database.busy_seconds
+    try:
+        with path.open("rb") as file:
+            header = file.read(100)
+    except FileNotFoundError:
+        header = b""
+        if path.parent.is_dir():
+            path.touch(mode=0o600)
+    except OSError as error:
+        raise DatabaseUnavailable(f"{path} cannot be read ({error.strerror})") from None
+    if header:
+        if not header.startswith(b"SQLite format 3\0"):
+            raise DatabaseInvalid(f"{path} is not a database: choose another file")
+        if int.from_bytes(header[68:72], "big") != APPLICATION_ID:
+            raise DatabaseInvalid(f"{path} was not made by Rhea: choose another file")
+        return
+    try:
+        connection = sqlite3.connect(path, timeout=database.busy_seconds, isolation_level=None)
+        try:
+            connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
+            _switch_to_wal(connection, database.busy_seconds)
+        finally:
+            connection.close()
+    except sqlite3.Error as error:
+        raise translate(error, database) from error
+
+
+def _switch_to_wal(connection: sqlite3.Connection, seconds: float) -> None:
+    deadline = time.monotonic() + seconds
     while True:
         try:
-            with database.read():
-                return
-        except Exception:
-            # Switching to WAL fails at once, without waiting, while another process does the same.
-            if time.monotonic() > deadline or not path.exists():
+            connection.execute("PRAGMA journal_mode = WAL")
+            return
+        except sqlite3.OperationalError:
+            # Fails at once, without waiting, while another process does the same.
+            if time.monotonic() > deadline:
                 raise
-            time.sleep(0.02)
+            time.sleep(0.01)

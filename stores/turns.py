@@ -7,11 +7,12 @@ inserts the turn: a failed begin leaves no gap and two at once get two positions
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from datetime import datetime, timedelta
 from itertools import islice
 from typing import Any
 
-from sqlalchemy import Connection, delete, insert, select, update
+from sqlalchemy import Connection, bindparam, delete, insert, null, select, text, update
 
 from rhea.errors import ConversationNotFound, TurnAlreadyCommitted, TurnNotFound, TurnNotPending
 from rhea.stores.database import Database
@@ -42,32 +43,32 @@ class TurnRows:
 
         Raises:
             ConversationNotFound: no such conversation of this owner.
+            ConversationBusy: another process held this conversation for too long; nothing was stored.
             DatabaseBusy: the writer's lock was not free in time; nothing was stored.
         """
-        with self.database.write(owner) as connection:
+        with self.database.write(owner, durable=False) as connection:
             moment = now()
             position = _next_positions(connection, owner, conversation_id, 1, moment)
             _interrupt_the_dead(connection, owner, conversation_id, moment)
             turn_id = connection.execute(
-                insert(turns)
-                .values(
-                    user_id=owner,
-                    conversation_id=conversation_id,
-                    position=position,
-                    state=TurnState.PENDING.value,
-                    created_at=moment,
-                    updated_at=moment,
-                    holder=this_process(),
-                    lease_until=moment + LEASE,
-                )
-                .returning(turns.c.id)
+                _INSERT_TURN,
+                {
+                    "user_id": owner,
+                    "conversation_id": conversation_id,
+                    "position": position,
+                    "state": TurnState.PENDING.value,
+                    "created_at": moment,
+                    "updated_at": moment,
+                    "holder": this_process(),
+                    "lease_until": moment + LEASE,
+                },
             ).scalar_one()
-            stored = _store_messages(connection, owner, conversation_id, turn_id, 0, [message])
+            stored = _store_message(connection, owner, conversation_id, turn_id, 0, message)
             if changes:
                 apply_changes(
                     connection, owner, conversation_id, changes, turn_id=turn_id, position=position, at=moment
                 )
-            return TurnRecord(turn_id, conversation_id, position, TurnState.PENDING, tuple(stored), moment)
+            return TurnRecord(turn_id, conversation_id, position, TurnState.PENDING, (stored,), moment)
 
     def commit_turn(
         self,
@@ -90,28 +91,24 @@ class TurnRows:
         state = TurnState.INTERRUPTED if interrupted else TurnState.COMMITTED
         with self.database.write(owner) as connection:
             found = _locked(connection, owner, turn_id)
-            known = found.reply
-            if known is not None:
-                if known == reply and (found.state is state or interrupted):
-                    return found
-                if known != reply:
+            if found.state is TurnState.ABANDONED:
+                raise TurnNotPending(f"turn {found.position} was abandoned; begin a new one")
+            if found.reply is not None:
+                if found.reply != reply:
                     raise TurnAlreadyCommitted(
                         f"turn {found.position} already holds another reply; nothing was changed"
                     )
-            if found.state is TurnState.ABANDONED:
-                raise TurnNotPending(f"turn {found.position} was abandoned; begin a new one")
-            moment = now()
+                if found.state is state or interrupted:
+                    return found
             said = found.messages
-            if known is None:
+            if found.reply is None:
                 answer = Message("assistant", reply)
-                said += tuple(_store_messages(connection, owner, found.conversation_id, turn_id, len(said), [answer]))
-            _settle(connection, owner, found, state, moment)
+                said += (_store_message(connection, owner, found.conversation_id, turn_id, len(said), answer),)
+            _settle(connection, owner, found, state, now())
             enqueue(connection, owner, found.conversation_id, [turn_id], ("digest", "vectors"))
             if trace is not None:
                 _store_trace(connection, owner, turn_id, trace)
-            return TurnRecord(
-                turn_id, found.conversation_id, found.position, state, said, found.created_at, found.digest
-            )
+            return replace(found, state=state, messages=said)
 
     def abandon_turn(self, owner: OwnerId, turn_id: int) -> None:
         """Mark a pending turn as given up and undo the instruction changes it caused; a second time changes nothing.
@@ -163,18 +160,15 @@ class TurnRows:
     ) -> list[TurnRecord]:
         with self.database.write(owner) as connection:
             moment = now()
-            keyed = {f"{source}#{number}" if source is not None else None: said for number, said in batch}
-            fresh: list[tuple[str | None, Sequence[Message]]]
-            if source is None:
-                fresh = [(None, said) for _, said in batch]
-            else:
+            fresh = [(None if source is None else f"{source}#{number}", said) for number, said in batch]
+            if source is not None:
                 query = select(turns.c.source_key).where(
                     turns.c.conversation_id == conversation_id,
                     turns.c.user_id == owner,
-                    turns.c.source_key.in_([key for key in keyed if key]),
+                    turns.c.source_key.in_([key for key, _ in fresh]),
                 )
                 known = set(connection.scalars(query))
-                fresh = [(key, said) for key, said in keyed.items() if key not in known]
+                fresh = [(key, said) for key, said in fresh if key not in known]
             first = _next_positions(connection, owner, conversation_id, len(fresh), moment)
             if not fresh:
                 return []
@@ -203,7 +197,7 @@ class TurnRows:
 
     def save_trace(self, owner: OwnerId, turn_id: int, trace: dict[str, Any]) -> None:
         """Keep why the turn's context was as it was; a later trace replaces an earlier one."""
-        with self.database.write(owner) as connection:
+        with self.database.write(owner, durable=False) as connection:
             _locked(connection, owner, turn_id)
             _store_trace(connection, owner, turn_id, trace)
 
@@ -283,10 +277,7 @@ class TurnRows:
 def _next_positions(connection: Connection, owner: OwnerId, conversation_id: int, count: int, moment: datetime) -> int:
     """Take ``count`` positions; returns the first. Holds the conversation's row until the transaction ends."""
     last = connection.execute(
-        update(conversations)
-        .where(conversations.c.id == conversation_id, conversations.c.user_id == owner)
-        .values(turns=conversations.c.turns + count, updated_at=moment)
-        .returning(conversations.c.turns)
+        _TAKE_POSITIONS, {"wanted": conversation_id, "owner": owner, "taken": count, "updated_at": moment}
     ).scalar_one_or_none()
     if last is None:
         raise ConversationNotFound(f"no conversation with id {conversation_id}")
@@ -294,11 +285,7 @@ def _next_positions(connection: Connection, owner: OwnerId, conversation_id: int
 
 
 def _interrupt_the_dead(connection: Connection, owner: OwnerId, conversation_id: int, moment: datetime) -> None:
-    pending = connection.execute(
-        select(turns.c.id, turns.c.holder, turns.c.lease_until).where(
-            turns.c.conversation_id == conversation_id, turns.c.state == TurnState.PENDING.value
-        )
-    ).all()
+    pending = connection.execute(_PENDING, {"wanted": conversation_id, "owner": owner}).tuples()
     me = this_process()
     machine = me.partition("|")[0]
     dead = []
@@ -309,7 +296,7 @@ def _interrupt_the_dead(connection: Connection, owner: OwnerId, conversation_id:
     if dead:
         connection.execute(
             update(turns)
-            .where(turns.c.id.in_(dead))
+            .where(turns.c.id.in_(dead), turns.c.user_id == owner)
             .values(state=TurnState.INTERRUPTED.value, updated_at=moment, holder=None, lease_until=None)
         )
         enqueue(connection, owner, conversation_id, dead, ("vectors",))
@@ -317,12 +304,10 @@ def _interrupt_the_dead(connection: Connection, owner: OwnerId, conversation_id:
 
 def _locked(connection: Connection, owner: OwnerId, turn_id: int) -> TurnRecord:
     """The turn, its row locked until the transaction ends (SQLite's writer lock covers it anyway)."""
-    held = connection.scalar(
-        select(turns.c.id).where(turns.c.id == turn_id, turns.c.user_id == owner).with_for_update()
-    )
-    if held is None:
+    found = turns_from(connection.execute(_ONE_TURN, {"wanted": turn_id, "owner": owner}))
+    if not found:
         raise TurnNotFound(f"no turn with id {turn_id}")
-    return _read(connection, owner, [turn_id])[0]
+    return found[0]
 
 
 def _read(connection: Connection, owner: OwnerId, turn_ids: Sequence[int]) -> list[TurnRecord]:
@@ -336,11 +321,7 @@ def _read(connection: Connection, owner: OwnerId, turn_ids: Sequence[int]) -> li
 
 
 def _settle(connection: Connection, owner: OwnerId, turn: TurnRecord, state: TurnState, moment: datetime) -> None:
-    connection.execute(
-        update(turns)
-        .where(turns.c.id == turn.id, turns.c.user_id == owner)
-        .values(state=state.value, updated_at=moment, holder=None, lease_until=None)
-    )
+    connection.execute(_SETTLE, {"wanted": turn.id, "owner": owner, "state": state.value, "updated_at": moment})
 
 
 def _message_row(owner: OwnerId, conversation_id: int, turn_id: int, seq: int, message: Message) -> dict[str, Any]:
@@ -357,17 +338,40 @@ def _message_row(owner: OwnerId, conversation_id: int, turn_id: int, seq: int, m
     }
 
 
-def _store_messages(
-    connection: Connection, owner: OwnerId, conversation_id: int, turn_id: int, first: int, said: Sequence[Message]
-) -> list[Message]:
-    stored = []
-    for seq, message in enumerate(said, first):
-        row = _message_row(owner, conversation_id, turn_id, seq, message)
-        key = connection.execute(insert(messages).values(row).returning(messages.c.id)).scalar_one()
-        stored.append(Message(message.role, message.text, message.name, message.time, message.source_id, key))
-    return stored
+def _store_message(
+    connection: Connection, owner: OwnerId, conversation_id: int, turn_id: int, seq: int, message: Message
+) -> Message:
+    row = _message_row(owner, conversation_id, turn_id, seq, message)
+    return replace(message, id=connection.execute(_INSERT_MESSAGE, row).scalar_one())
 
 
 def _store_trace(connection: Connection, owner: OwnerId, turn_id: int, trace: dict[str, Any]) -> None:
     connection.execute(delete(traces).where(traces.c.turn_id == turn_id, traces.c.user_id == owner))
-    connection.execute(insert(traces).values(turn_id=turn_id, user_id=owner, body=trace))
+    connection.execute(insert(traces), {"turn_id": turn_id, "user_id": owner, "body": trace})
+
+
+# The statements of every turn, built once: building them costs more than running them.
+_TAKE_POSITIONS = (
+    update(conversations)
+    .where(conversations.c.id == bindparam("wanted"), conversations.c.user_id == bindparam("owner"))
+    .values(turns=conversations.c.turns + bindparam("taken"), updated_at=bindparam("updated_at"))
+    .returning(conversations.c.turns)
+)
+_PENDING = select(turns.c.id, turns.c.holder, turns.c.lease_until).where(
+    turns.c.conversation_id == bindparam("wanted"),
+    turns.c.user_id == bindparam("owner"),
+    turns.c.state == text("'pending'"),  # written out, so that the partial index applies
+)
+_INSERT_TURN = insert(turns).returning(turns.c.id)
+_INSERT_MESSAGE = insert(messages).returning(messages.c.id)
+_ONE_TURN = (
+    turn_query()
+    .where(turns.c.id == bindparam("wanted"), turns.c.user_id == bindparam("owner"))
+    .order_by(messages.c.seq)
+    .with_for_update(of=turns)
+)
+_SETTLE = (
+    update(turns)
+    .where(turns.c.id == bindparam("wanted"), turns.c.user_id == bindparam("owner"))
+    .values(state=bindparam("state"), updated_at=bindparam("updated_at"), holder=null(), lease_until=null())
+)

@@ -32,7 +32,7 @@ class VectorRows:
         for _, found in items:
             for entry in found:
                 _check(entry, embedder_id)
-        with self.database.write() as connection:
+        with self.database.write(durable=False) as connection:
             mine = drop_finished(connection, [item for item, _ in items])
             for item, found in items:
                 if item.id in mine:

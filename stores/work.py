@@ -10,12 +10,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import timedelta
 
-from sqlalchemy import Connection, delete, func, insert, or_, select, update
+from sqlalchemy import Connection, delete, func, or_, select, update
 
 from rhea.stores.base import WorkItem, WorkKind
 from rhea.stores.database import Database
 from rhea.stores.holders import gone, this_process
-from rhea.stores.rows import now
+from rhea.stores.rows import insert_new, now
 from rhea.stores.tables import turns, work
 from rhea.types import OwnerId
 
@@ -41,7 +41,7 @@ class WorkRows:
             # An idle worker must not take the writer's lock just to learn that nothing is due.
             if connection.scalar(select(work.c.id).where(work.c.kind.in_(kinds)).limit(1)) is None:
                 return []
-        with self.database.write(owner) as connection:
+        with self.database.write(owner, durable=False) as connection:
             moment = now()
             claimants = connection.scalars(select(work.c.claimed_by).where(work.c.claimed_by.is_not(None)).distinct())
             dead = [claimant for claimant in claimants if gone(claimant)]
@@ -67,7 +67,7 @@ class WorkRows:
 
     def finish_digests(self, items: Sequence[tuple[WorkItem, str, str]]) -> None:
         """(item, digest, compressor id): store the digests and drop the work in one transaction."""
-        with self.database.write() as connection:
+        with self.database.write(durable=False) as connection:
             mine = drop_finished(connection, [item for item, _, _ in items])
             for item, digest, compressor in items:
                 if item.id in mine:
@@ -79,7 +79,7 @@ class WorkRows:
 
     def release_work(self, items: Sequence[WorkItem]) -> None:
         """Give claimed pieces back, for others to claim at once."""
-        with self.database.write() as connection:
+        with self.database.write(durable=False) as connection:
             connection.execute(
                 update(work)
                 .where(work.c.id.in_([item.id for item in items]), work.c.claimed_by == this_process())
@@ -99,15 +99,13 @@ def enqueue(
     connection: Connection, owner: OwnerId, conversation_id: int, turn_ids: Sequence[int], kinds: Sequence[WorkKind]
 ) -> None:
     """Note the work that these turns owe, inside the caller's transaction; what is noted already stays."""
-    known = set(connection.execute(select(work.c.turn_id, work.c.kind).where(work.c.turn_id.in_(turn_ids))).tuples())
     rows = [
         {"kind": kind, "user_id": owner, "conversation_id": conversation_id, "turn_id": turn_id, "attempts": 0}
         for turn_id in turn_ids
         for kind in kinds
-        if (turn_id, kind) not in known
     ]
     if rows:
-        connection.execute(insert(work), rows)
+        insert_new(connection, work, rows)
 
 
 def drop_finished(connection: Connection, items: Sequence[WorkItem]) -> set[int]:

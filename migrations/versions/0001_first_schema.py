@@ -286,7 +286,6 @@ def downgrade() -> None:
 
 def index_words_by_fts5() -> None:
     """SQLite: a full-text index beside the messages, kept by triggers, the owner's word in its first column."""
-    op.execute(f"PRAGMA application_id = {0x52686561}")
     op.execute(
         "CREATE VIEW message_sources AS"
         " SELECT id, 'u' || user_id || ' c' || conversation_id AS scope, text FROM messages"
