@@ -1,0 +1,224 @@
+"""Finds what a user's message does to their standing instructions: pure functions over text and vectors.
+
+No database and no model is touched here. Sentence by sentence: someone else's words are set aside, patterns
+and a learned head say whether the sentence stands, and its relation to the active rules says what it changes.
+Paper: Instructional Memory, extended by changing, withdrawing and expiring rules.
+"""
+
+# ruff: noqa: E501 -- a pattern stays on one line, so that it can be searched for
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rhea.instructions.lifecycle import expiry, relate, scope_of, topic_of, until_of
+from rhea.instructions.revoke import withdrawal, withdrawn
+from rhea.instructions.sentences import split_sentences
+from rhea.instructions.standing import Reading, read_message
+from rhea.instructions.topics import same_words
+from rhea.instructions.vectors import embed_clipped
+from rhea.types import Instruction, InstructionChange, InstructionKind
+
+if TYPE_CHECKING:
+    from rhea.embed import Embedder
+
+__all__ = ["Detection", "InstructionDetector"]
+
+_ONE_TIME = re.compile(
+    r"\bjust this once\b|\bonly this (?:once|time)\b|\bthis one time\b|\bjust (?:for )?(?:this|now)\b|\bfor this (?:one|answer|reply|question|time)\b|\bnur (?:dieses|dies) (?:eine )?mal\b|\bausnahmsweise\b|\bdiesmal\b",
+    re.I,
+)
+_REPLACES = re.compile(
+    r"\binstead\b|\bmake (?:that|those)\b|\bchange (?:that|it|the rule|my rule)\b|\brather\b|\bon second thoughts?\b|\bactually\b|\bno longer\b|\bstattdessen\b|\bdoch lieber\b|\bmach(?:e)? daraus\b|\bnun doch\b|\bswitch(?:ing)? (?:to|from|over)\b|\bscratch that\b",
+    re.I,
+)
+_STOPS = re.compile(
+    r"^(?:ok(?:ay)?|please|now|alright|bitte|so|and)?[,!. ]*(?:you can |you may |du kannst )?(?:stop|halt|enough|stopp|genug|schluss|aufhören)(?: (?:now|it|that|please|jetzt|bitte|damit))*[.! ]*$",
+    re.I,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Detection:
+    """What one message changes; ``notes`` are doubts worth telling in the trace."""
+
+    changes: tuple[InstructionChange, ...] = ()
+    notes: tuple[str, ...] = ()
+
+
+class InstructionDetector:
+    """Finds standing instructions in a user's message.
+
+    Args:
+        embedder: feeds the learned head and compares rules by meaning; without one only patterns decide.
+        judge: asks a language model whether a sentence that patterns and head leave open binds later replies
+            (the paper's second step); off by default.
+    """
+
+    def __init__(self, embedder: Embedder | None = None, judge: Callable[[str], bool] | None = None) -> None:
+        self._embedder = embedder
+        self._judge = judge
+
+    def detect(self, text: str, active: Sequence[Instruction], history: Sequence[Instruction] = ()) -> Detection:
+        """What ``text`` adds, confirms, supersedes and revokes.
+
+        Args:
+            text: the user's message, verbatim.
+            active: rules in force, oldest first.
+            history: superseded and revoked ones, for what a message may bring back.
+        """
+        readings = read_message(split_sentences(text))
+        return _Pass(self, text, readings, list(active)).run()
+
+
+class _Pass:
+    """One message on its way through detection; holds what earlier sentences of it have changed."""
+
+    def __init__(
+        self, detector: InstructionDetector, text: str, readings: list[Reading], active: list[Instruction]
+    ) -> None:
+        self._embedder = detector._embedder
+        self._judge = detector._judge
+        self._text = text
+        self._readings = readings
+        self._active = active
+        self._changes: list[InstructionChange] = []
+        self._notes: list[str] = []
+
+    def run(self) -> Detection:
+        for reading in self._readings:
+            if not reading.sentence.foreign:
+                self._read(reading)
+        return Detection(tuple(self._changes), tuple(dict.fromkeys(self._notes)))
+
+    def _read(self, reading: Reading) -> None:
+        text = reading.sentence.text
+        if _ONE_TIME.search(text):
+            if self._active:
+                self._notes.append(f"“{text}” is taken as an exception for one reply; the rules stay")
+            return
+        if self._withdraws(reading):
+            return
+        replaces = bool(_REPLACES.search(text))
+        if self._stands(reading) or (replaces and reading.verdict is not False and self._touches(text)):
+            self._take(reading, replaces)
+
+    def _stands(self, reading: Reading) -> bool:
+        return reading.verdict is True
+
+    def _touches(self, text: str) -> bool:
+        """An explicit replacement on a topic that an active rule governs."""
+        from rhea.instructions.topics import facets
+
+        mine = {f.topic for f in facets(text)}
+        return any(mine & {f.topic for f in facets(old.text)} for old in self._active)
+
+    def _withdraws(self, reading: Reading) -> bool:
+        text = (
+            reading.sentence.voice
+            if len(reading.sentence.voice) == len(reading.sentence.text)
+            else reading.sentence.text
+        )
+        if _STOPS.match(text):
+            ended = [
+                i
+                for i in self._active
+                if i.until is not None and re.search(r"stop|enough|halt|genug|otherwise|anders", i.until, re.I)
+            ]
+            if ended:
+                self._revoke(ended, text)
+            return True
+        self._end_by_condition(text)
+        meant = withdrawal(reading.sentence.text)
+        if meant is None:
+            return False
+        ended, note = withdrawn(meant, self._active, self._nearness(reading.sentence.text))
+        if not meant.firm:
+            ended = [i for i in ended if _undoes(reading.sentence.text, i.text)]
+        if note:
+            self._notes.append(note)
+        if not ended:
+            return meant.firm and reading.verdict is not True
+        self._revoke(ended, reading.sentence.text)
+        return True
+
+    def _end_by_condition(self, text: str) -> None:
+        """A rule "until we finish the essay" ends when the user says "we finished the essay"."""
+        ended = [
+            i
+            for i in self._active
+            if i.until and len(text) < 120 and same_words(i.until, text) >= 0.99 and text.strip() != i.text.strip()
+        ]
+        if ended:
+            self._revoke(ended, text)
+
+    def _revoke(self, ended: Sequence[Instruction], text: str) -> None:
+        ids = tuple(i.id for i in ended if i.id)
+        if ids:
+            self._changes.append(InstructionChange("revoke", target_ids=ids, reason=text))
+        self._active = [i for i in self._active if i not in ended]
+
+    def _nearness(self, text: str) -> NDArray[np.float32] | None:
+        if self._embedder is None or not self._active:
+            return None
+        vectors = embed_clipped(self._embedder, [text, *(i.text for i in self._active)])
+        return np.asarray(vectors[1:] @ vectors[0], dtype=np.float32)
+
+    def _take(self, reading: Reading, replaces: bool) -> None:
+        sentence, kind = reading.sentence, reading.kind
+        scope = scope_of(sentence.text)
+        if any(c.text == sentence.text for c in self._changes):
+            return
+        outcome = relate(
+            sentence.text, kind, self._active, self._nearness(sentence.text), replaces=replaces, scope=scope
+        )
+        self._notes += outcome.notes
+        if outcome.action == "confirm":
+            self._changes.append(InstructionChange("confirm", target_ids=outcome.target_ids, reason=outcome.reason))
+            return
+        change = InstructionChange(
+            "supersede" if outcome.action == "supersede" else "add",
+            text=sentence.text,
+            kind=_kind_after(kind, outcome.target_ids, self._active),
+            scope=scope,
+            start=sentence.start,
+            end=sentence.end,
+            expires_after=self._expiry(sentence.text),
+            until=until_of(sentence.text),
+            topic=topic_of(sentence.text, kind),
+            target_ids=outcome.target_ids,
+            reason=outcome.reason or reading.reason,
+        )
+        self._changes.append(change)
+        self._active = [i for i in self._active if i.id not in outcome.target_ids]
+
+    def _expiry(self, text: str) -> int | None:
+        """Turns after this one; a message that also asks something has its first answer in this turn."""
+        turns = expiry(text)
+        if turns is None:
+            return None
+        asks = any(
+            r.signs & {"question", "task", "de_task", "makes_text"} and r.sentence.text != text for r in self._readings
+        )
+        return turns - 1 if asks else turns
+
+
+def _kind_after(kind: InstructionKind, targets: tuple[int, ...], active: Sequence[Instruction]) -> InstructionKind:
+    """A replacement keeps the kind of what it replaces when it says less ("make that a butler")."""
+    old = next((i for i in active if i.id in targets), None)
+    return old.kind if old is not None and kind is InstructionKind.RULE and old.kind is InstructionKind.ROLE else kind
+
+
+_STOP_WORDS = re.compile(
+    r"n't\b|\b(?:not|no|never|avoid|stop|without|refrain|don't|kein\w*|nicht|nie\w*|ohne|hör)\b", re.I
+)
+
+
+def _undoes(text: str, rule: str) -> bool:
+    """Does "stop using emojis" mean this rule? It ends "use emojis", and repeats "never use emojis"."""
+    return not _STOP_WORDS.search(rule) or not _STOP_WORDS.search(text)

@@ -1,0 +1,163 @@
+"""What patterns see in one sentence: named signals, used as evidence by the detector and as features by the head.
+
+English and German in full; the commonest markers of French and Spanish. Each signal says one thing
+("names the whole conversation", "speaks of this one reply"), and `detect` weighs them; no signal decides alone.
+"""
+
+# ruff: noqa: E501 -- a pattern stays on one line, so that it can be searched for
+from __future__ import annotations
+
+import re
+
+__all__ = ["SIGNALS", "signals"]
+
+_CONV = (
+    r"(?:conversations?|chats?|discussions?|dialogues?|dialogs?|sessions?|exchanges?|interactions?|threads?|talks?|"
+    r"correspondences?|chatting|messaging|back[- ]and[- ]forth|time together|game|role-?play)"
+)
+_REPLY = r"(?:responses?|repl(?:y|ies)|answers?|messages?|outputs?|explanations?|turns?|suggestions?|recommendations?)"
+_PLURAL = r"(?:responses|replies|answers|messages|outputs|explanations|suggestions|recommendations)"
+_GAP = r"(?:[\w'’,-]+ ){0,4}"
+_GAP2 = r"(?:[\w'’-]+ ){0,2}"
+_TEXTS = (
+    r"(?:poem|story|stories|essay|e-?mail|letter|blog|article|post|song|lyrics|rap|haiku|limerick|joke|riddle|resume|résumé|cv|"
+    r"advertisement|ad|pitch|tweet|caption|headline|slogan|tagline|tag line|template|outline|plan|itinerary|summary|report|speech|"
+    r"script|dialogue|scene|paragraph|table|list|recipe|review|proposal|description|biography|bio|rubric|quiz|function|program|code|"
+    r"class|query|test|document|doc|copy|note|plot|name|names|sentence|version|chapter|stanza|verse|critique|translation|analysis|"
+    r"overview|comparison|guide|lesson|schedule|agenda|press release|cover letter|product|presentation|newsletter|question|questions)s?"
+)
+_MAKE = (
+    r"(?:write|compose|create|draft|generate|make|produce|craft|give|list|summari[sz]e|translate|rewrite|rephrase|paraphrase|edit|"
+    r"explain|describe|compare|design|plan|invent|brainstorm|outline|develop|prepare|suggest|recommend|provide|tell|show|find|"
+    r"convert|expand|shorten|improve|correct|proofread|fix|analy[sz]e|classify|extract|discuss|elaborate|name|compute|calculate|"
+    r"solve|implement|build|add|remove|insert|replace|continue|finish|complete|hallucinate|imagine|critique|pick|choose|help)"
+)
+
+SIGNALS: dict[str, re.Pattern[str]] = {
+    name: re.compile(pattern, re.I)
+    for name, pattern in {
+        # how long it binds
+        "whole_chat": (
+            rf"\b(?:for|throughout|during|over|across|within|in|until the end of|as long as we|the course of)\b {_GAP}"
+            rf"(?:rest|remainder|duration|entirety|entire|whole|course|length|full|complete|all|every|each|any|future|upcoming|coming|"
+            rf"following|subsequent|remaining|next) (?:of |part of )?(?:the |this |our |these |my |your |all )?{_GAP2}{_CONV}\b"
+            rf"|\b(?:throughout|for) (?:this|our|the|these|all (?:of )?our|my) {_GAP2}{_CONV}\b"
+            rf"|\bas long as (?:we|i|you) (?:\w+ )?(?:chat|talk|speak|are)|\bwhile we(?:'re| are)? (?:chat|talk|speak|work|discuss)\w*"
+            rf"|\bfor the (?:rest|remainder) of (?:this|the day|our|today|the evening|the week)|\bthis whole time\b"
+        ),
+        "this_chat": rf"\b(?:in|during|within|for) (?:this|our|the current|the present) {_GAP2}{_CONV}\b",
+        "from_now_on": (
+            r"\bfrom (?:now|here|this (?:point|moment|message|time)|today|here on out|now on out)(?: on(?:wards?)?| forward|, on| out)?\b"
+            r"|\b(?:going|moving) forward\b|\bhenceforth\b|\bhenceforward\b|\bhereafter\b|\bfrom here on\b|\bas of (?:now|today)\b"
+            r"|\bstarting (?:now|today|immediately|with your next|from (?:now|today))\b|\bfor future (?:reference|\w+)"
+            r"|\bin (?:the )?future\b|\bfor good\b|\bpermanently\b|\bby default\b|\bas a (?:standing |general )?rule\b|\bin general\b"
+            r"|\bfrom your next\b|\buntil (?:i|we|further|told|you hear|the end|tomorrow|tonight|next)\b|\bunless (?:i|told|otherwise)\b"
+            r"|\bfor (?:the|my|your) next (?:\w+ )?(?:\w+ )?(?:answers|replies|responses|messages|turns|questions|exchanges)\b"
+        ),
+        "every_reply": (
+            rf"\b(?:each|every|any|all)(?: single| one)?(?: of)?(?: the| your| my| these| our| those)?{'(?: (?:future|subsequent|following|further|next|single|other|last|coming|new))*'}"
+            rf" (?:{_REPLY}|question i|questions? (?:that )?i|sentence you (?:write|say)|thing you (?:write|say)|time you (?:reply|answer|respond))\b"
+            rf"|\ball my (?:questions|messages|requests|prompts)\b|\beverything you (?:write|say|send|tell)\b|\bwhatever i (?:ask|say|write)\b"
+            rf"|\bno matter (?:what|how|which|whether)\b"
+        ),
+        "your_replies": rf"\byour (?:\w+ ){{0,2}}{_PLURAL}\b|\bmy (?:\w+ )?(?:questions|messages|requests|prompts|queries)\b|\b(?:reply|respond|answer|answers|replies|responses) (?:to )?me\b",
+        "whenever": (
+            r"\b(?:whenever|wherever|every ?time|each time|any ?time|each instance|in case)\b"
+            r"|\b(?:if|when|once) (?:i|we|you) (?:ever |later |should |do )?(?:ask|say|type|write|send|mention|give|enter|use|paste|start|share|request|"
+            r"tell|need|want|recommend|suggest|answer|reply|respond|don't know|do not know|are unsure|are not sure|aren't sure|quote|cite|refer|make|explain|talk|speak|post)\b"
+            r"|\bwhen(?:ever)? (?:answering|replying|responding|suggesting|recommending|talking|speaking|writing|explaining|giving|giving me|you're|quoting|citing|addressing|coding)\b"
+        ),
+        "always_never": (
+            r"(?:^|[,;:.] ?|\b(?:please|and|but|also|then|to|must|should|will|can|could|would|do|shall|so|just|you|that|you'll|need you to) )"
+            r"(?:always|never|at all times|under no circumstances|invariably|constantly|consistently|without exception)\b"
+            r"|\b(?:don't|do not|dont) (?:you )?ever\b|\bat all times\b|\bunder no circumstances\b|\bwithout exception\b|\bno exceptions\b|\bever again\b|\banymore\b|\bany more\b|\bany longer\b"
+        ),
+        "first_person_always": r"\bi(?:'ve| have| had| would| will|'ll|'m| am)? (?:always|never)\b|\b(?:he|she|they|it|people|we|who|which|that|there) (?:\w+ )?(?:always|never)\b",
+        # whom it addresses
+        "directive": (
+            r"^(?:(?:also|and|but|so|ok(?:ay)?|hi|hello|hey|now|then|oh|btw|yes|no|well|thanks|great|next|alright|right|first|finally|additionally|plus)[,!.]* )*"
+            r"(?:please|kindly|pls|just|always|never|do not|don't|dont|avoid|refrain|make sure|be sure|ensure|remember|keep|stick|use|"
+            r"answer|reply|respond|write|speak|talk|call|address|act|pretend|behave|be|begin|start|end|finish|close|open|stop|no|only|limit|"
+            r"include|add|mention|give|provide|explain|treat|assume|stay|format|phrase|say|sign|put|let|try|feel free|skip|leave|drop|quit|cut|"
+            r"follow|adopt|maintain|convert|translate|double-check|cite|quote|ask|tell|show|list|go|switch|spell|capitalize|ignore|forget)\b"
+            r"|\b(?:please|kindly)\b|\byou (?:must|should|may only|can only|need to|have to|will|are to|ought to|shall|are not|shouldn't|mustn't|can't|cannot|won't|may not|must not|should not|will not)\b"
+            r"|\bi(?:'d| would| want| need|'ll need| expect| ask| wish| prefer)(?: \w+)? (?:like|love|prefer|want|appreciate|you)\b(?: it)?(?: if)?(?: you)?"
+            r"|\b(?:can|could|would|will) you (?:please |kindly |always |also |only |just |not )*\w+|\bmake sure\b|\bi want (?:you|your|all|every|only|no)\b|\byour \w+ (?:should|must|need)\b"
+            r"|\b(?:should|must|need to|have to|are to|may) (?:all |always |never |not |only )?(?:be|have|start|begin|end|contain|include|use|stay|fit|come|read|follow|remain|mention|sound)\b"
+        ),
+        "question": r"\?\s*[\"')\]]*$",
+        "why_question": r"^(?:\w+[,!]? )?(?:why|how|what|which|who|when|where|is|are|do|does|did|should|am|was|were|has|have|isn't|aren't|don't|doesn't|warum|wieso|wie|was|welche\w*|wer|wann|wo|ist|sind|soll|sollte)\b.*\?",
+        "can_you": r"\b(?:can|could|would|will) you\b|\bwould you mind\b|\b(?:kannst|könntest|würdest) du\b|\b(?:können|könnten|würden) sie\b",
+        # style of replies
+        "answer_style": (
+            r"\b(?:answer|reply|respond|talk|speak|write|explain things|communicate|converse|text|chat)(?: (?:to|with) (?:me|all|every\w*|my))?(?: back)?(?: me| my questions| questions| everything)? "
+            r"(?:only |always |just |exclusively |strictly |entirely |solely |more |mostly |briefly|concisely|formally|casually|politely|honestly)?"
+            r"(?:in|like|as|with|using|without|briefly|concisely|formally|casually|politely|plainly|simply|slowly|at)\b"
+            r"|\b(?:keep|make) (?:your|all|the|every) (?:\w+ )?(?:answers|replies|responses|explanations|messages|suggestions)\b|\bcall me\b|\baddress me\b|\brefer to me\b|\bsign off\b|\bkeep (?:things|everything)\b"
+            r"|\b(?:talk|speak|write|explain \w+|reply|respond|answer) (?:to|for|with) me\b"
+        ),
+        "one_reply": (
+            r"\b(?:your|the|this|that|my|entire|whole|full|next|final|single|a|an|one) (?:\w+ ){0,2}(?:response|reply|answer|output|result|story|poem|essay|email|e-mail|letter|text|article|summary|paragraph|song|"
+            r"post|list|table|paper|sentence|title|translation|code|function|document|resume|version|draft|ad|pitch|description|plan|itinerary|speech|message|last \w+|previous \w+|dialogue|dialog|rap|lyrics|report)\b"
+            r"|\b(?:make|keep|turn|rewrite|shorten|expand|change|translate|convert|put|summari[sz]e|rephrase|redo|repeat|simplify|explain|do|try|say) (?:it|this|that|them|these|those|the above)\b|\bthis time\b|\bjust this once\b|\bonce more\b|\bfor (?:this|that) (?:one|answer|reply|response|question|time|task|email|text|message)\b"
+        ),
+        "task": rf"^(?:(?:please|kindly|now|then|also|and|so|ok(?:ay)?|hi|hello|hey|next|great|thanks|finally|first|could you|can you|would you|will you|i want you to|i need you to|i'd like you to|help me|let's)[,!.]* )*(?:please )?{_MAKE}\b(?! (?:your|all your|every|each|all|my) (?:\w+ )?(?:{_REPLY}|questions))",
+        "makes_text": rf"\b{_MAKE}\b (?:me |us |up |out )?(?:a|an|the|this|that|some|two|three|four|five|ten|\d+|my|another|one|his|her|our|their) (?:[\w'’-]+ ){{0,6}}{_TEXTS}\b",
+        # roles
+        "role": (
+            r"\b(?:act|behave|speak|talk|respond|reply|answer|write|think)(?: to me)? (?:only |always |just )?(?:as if|as though|like|as)(?: you(?:'re| are| were))? (?:a |an |the |my |if |though |you |[A-Z])"
+            r"|\b(?:you are|you're|you will be|you'll be|you shall be|be|become) (?:now |going to be |to be |henceforth )?(?:a |an |the |my |our )(?!\w+ing\b)|\b(?:you are|you're) (?:now |to play )"
+            r"|\b(?:pretend|imagine|assume|suppose) (?:to be|that you|you|you're|you are)\b|\brole-?play\b|\b(?:play|take on|assume|adopt) (?:the )?(?:role|part|persona|character|voice|identity)\b|\bstay in character\b|\bpersona of\b|\bi want you to (?:act|be|play|pretend)\b|\bmaintain(?:ing)? (?:the|her|his|their|this|your) (?:persona|character|role)\b"
+        ),
+        # preferences in the first person
+        "dislike": (
+            r"\bi(?:'m| am)? ?(?:\w+ly |just |also |really |truly |do |have |personally )*(?:prefer|dislike|hate|detest|despise|loathe|abhor|avoid|refuse|can't stand|cannot stand|can ?not stand|can't bear|cannot bear|can't tolerate|cannot tolerate|"
+            r"can't have|cannot have|can't eat|cannot eat|can't drink|cannot drink|steer clear|stay away|shy away|don't (?:really |particularly |usually |normally |ever )?(?:like|enjoy|eat|drink|fly|drive|watch|wear|own|care for|smoke|travel|listen|play|buy|trust|consume|"
+            r"do well|feel comfortable|go|believe in|cook|support|work|swim|use|read|take|touch|tolerate|want any|want to \w+ any|have (?:a|any) (?:tv|car|oven|kitchen|license|interest))|do not (?:really |particularly |usually )?(?:like|enjoy|eat|drink|fly|drive|watch|wear|own|care for|smoke|"
+            r"travel|listen|play|buy|trust|consume|do well|feel comfortable|go|believe in|cook|support|work|swim|use|read|take|touch|tolerate|have any interest))\b"
+            r"|\bi (?:only|exclusively|strictly|solely|never|rarely|always|usually|generally|typically) (?:ever )?(?:eat|drink|watch|wear|buy|use|read|listen|play|travel|stay|fly|drive|go|work|shop|cook|choose|date|take|want|like|enjoy|follow|purchase|consume|order|ride|support|learn|study|exercise|pick|book|attend|visit)\b"
+            r"|\bi(?:'m| am) (?:\w+ly |very |quite |a |an |also |not |just |really |now |strict |big |huge |deathly )*(?:allergic|intolerant|vegan|vegetarian|pescatarian|lactose|gluten|diabetic|celiac|coeliac|teetotal\w*|averse|afraid of|scared of|terrified of|claustrophobic|sensitive to|uncomfortable|"
+            r"against|opposed|strongly|fan of|fond of|interested in|into|passionate about|color-?blind|colour-?blind|picky|committed to|kosher|muslim|keto|hooked on|partial to|night owl|morning person|early bird|pacifist|minimalist|introvert)\b"
+            r"|\bi (?:have|'ve got|suffer from|follow|keep|live with|possess|hold|harbor) (?:\w+ ){0,4}(?:aversion|allergy|allergies|phobia|fear|dislike|distaste|preference|intolerance|disdain|hatred|passion|love|diet|interest|sensitivity|condition|commitment|asthma|kosher|halal|arachnophobia|vertigo|objection)\b"
+            r"|\bi(?:'d| would) (?:much |rather|always |really )*(?:rather|prefer)\b|\bi need (?:\w+ )+(?:due to|because of|for medical|for my)\b|\bi find (?:\w+ ){1,6}(?:boring|overwhelming|too|unappealing|distracting|stressful|annoying|tedious|demotivating|uncomfortable|off-putting|unpleasant)\b"
+            r"|\bmakes? me (?:uncomfortable|sick|anxious|nauseous|nervous|ill|dizzy)\b|\bi(?:'m| am) not (?:a |an |really |very |at all |much )*(?:fan|interested|into|keen|fond|comfortable|drawn|big)\b|\bnot my (?:thing|cup of tea|style)\b|\bmy (?:favou?rite|preferred|go-to) \w+ (?:\w+ )?(?:is|are)\b"
+        ),
+        "like": r"\bi (?:\w+ly |really |also |just |do )*(?:love|like|enjoy|adore|favou?r|value|appreciate)\b",
+        "about_reply": (
+            r"\bi (?:\w+ ){0,3}(?:like|love|hate|dislike|prefer|understand|want|agree|see|enjoy|mind|need|get|remember|think|believe|know)(?: with| about| of)? "
+            r"(?:this|that|it|your|these|those|them|what you|how you|the (?:\w+ )?(?:first|second|third|last|previous|new|other|answer|reply|response|tone|style|ending|title|part|version|one|way you|way it|idea|paragraph|sentence|opening|word|result|story|poem|image|picture)s?)\b"
+            r"|\bi (?:don't|do not) (?:understand|know|think|see|get|remember|agree|have time|want to know|believe|mind)\b"
+        ),
+        # changing and withdrawing
+        "change": r"\binstead\b|\brather than\b|\bchange (?:that|it|the|this|your)\b|\bswitch (?:to|back|from|over)\b|\bmake (?:that|it)\b|\bback to\b|\bno longer\b|\bnot .{2,40} but\b|\breplace\b|\bon second thoughts?\b|\bstattdessen\b|\bdoch lieber\b|\bwechsl\w+\b|\bnicht mehr\b",
+        # German
+        "de_standing": (
+            r"\b(?:ab|von) (?:jetzt|sofort|nun|heute)(?: an)?\b|\bin zukunft\b|\bkünftig\b|\bzukünftig\b|\bvon nun an\b|\bfortan\b|\bimmer\b|\bstets\b|\bniemals\b|\bnie(?: wieder| mehr)?\b|\bgrundsätzlich\b|\bbis ich\b|\bdauerhaft\b|\bweiterhin\b"
+            r"|\b(?:für|während|in) (?:den rest|die gesamte|die ganze|das ganze|das gesamte|unser\w*|diese\w*|dies\w*|der gesamten|der ganzen|alle\w*)(?: \w+)? ?(?:des |der |dieses |unseres |unserer )?(?:gesprächs?|chats?|unterhaltung(?:en)?|konversation|dialogs?|sitzung|gespräche|chats)\b"
+            r"|\b(?:jede|alle|sämtliche|jeder|jedes|allen|deine|deinen|ihre) (?:deiner |deine |meine |weiteren |künftigen |nächsten )*(?:antwort(?:en)?|fragen|nachrichten|erklärungen|vorschläge\w*)\b|\b(?:jedes mal|immer wenn|wann immer|sobald ich|wenn ich)\b|\bfür die nächsten\b"
+        ),
+        "de_directive": (
+            r"^(?:(?:bitte|und|also|ok(?:ay)?|hallo|hi|ja|nein|so|dann|übrigens|außerdem|noch etwas|ach ja|danke)[,!.:]* )*(?:bitte |ab jetzt |ab sofort |von jetzt an |künftig |in zukunft )*(?:antworte|antworten sie|schreib\w*|sprich|sprechen sie|rede|benutze?|benutzen|verwende|verwenden|vermeide|nenn\w*|halte?|"
+            r"beginne?|beende?|fang|sei|seien sie|gib|geben sie|erwähne|erkläre?|nutze?|füge|lass|duze|sieze|spiel\w*|tu so|stell dir|verhalte?|rede|denk|formuliere?|fasse|mach|zeig|verzichte)\b"
+            r"|\bbitte\b|\bdu (?:sollst|solltest|musst|darfst|bist|wirst)\b|\bsie (?:sollen|sollten|müssen|dürfen|sind)\b|\bich möchte, dass\b|\bich will, dass\b"
+        ),
+        "de_style": r"\b(?:antworte|antworten|antwort|schreib\w*|sprich|rede|sprechen)(?: sie)?(?: mir)?(?: bitte)?(?: immer| nur| stets| künftig| ausschließlich)?(?: auf| in| wie| als| mit| ohne| kurz| knapp)\b|\bnenn\w* mich\b|\b(?:duze|sieze) mich\b|\bhalte? (?:deine|alle|die) antworten\b|\bsprich mich\b",
+        "de_preference": (
+            r"\bich (?:\w+ ){0,2}(?:mag|esse|trinke|hasse|vermeide|meide|bevorzuge|verabscheue|fliege|fahre|rauche|vertrage|schaue|trage|kaufe|höre|lese|reise|ertrage) (?:\w+ ){0,4}(?:kein\w*|nicht|nie\w*|nur|lieber|am liebsten|grundsätzlich|ausschließlich)\b|\bich (?:bevorzuge|hasse|vermeide|meide|verabscheue)\b"
+            r"|\bich bin (?:\w+ ){0,3}(?:allergisch|vegetarier\w*|veganer\w*|vegan|laktoseintolerant|glutenunverträglich|kein fan|nichtraucher\w*|diabetiker\w*|gegen|höhenängstlich)\b|\bich habe (?:\w+ ){0,3}(?:angst|höhenangst|flugangst|\w*allergie|\w*unverträglichkeit|abneigung)\b|\bkann ich nicht ausstehen\b|\bich kann (?:\w+ ){0,4}nicht (?:ausstehen|leiden|essen|vertragen)\b|\bich (?:esse|trinke|mag|fliege|reise|trage) (?:kein|nicht|nur|lieber|nie|am liebsten)"
+        ),
+        "de_task": r"^(?:(?:bitte|und|dann|jetzt|nun|kannst du|könntest du|können sie)[,!.]* )*(?:schreib\w*|erstell\w*|verfass\w*|mach\w*|gib|nenn\w*|list\w*|fass\w*|übersetz\w*|erklär\w*|formulier\w*|such\w*|finde|zeig\w*|plan\w*|rechne\w*|berechne\w*|vergleich\w*) (?:mir |uns |bitte |mal )*(?:ein\w*|den|das|die|dies\w*|eine\w*|\d+|zwei|drei|fünf|zehn|mein\w*|kurz|alles)\b",
+        # French and Spanish, the commonest
+        "romance_standing": (
+            r"\b(?:à partir de maintenant|désormais|dorénavant|dans toutes tes réponses|dans toutes vos réponses|toujours|jamais|pour (?:le reste|toute la durée) de (?:la|cette|notre) conversation)\b"
+            r"|\b(?:a partir de ahora|de ahora en adelante|desde ahora|siempre|nunca|en todas tus respuestas|durante (?:toda )?(?:la|esta|nuestra) conversación|por el resto de (?:la|esta) conversación)\b"
+        ),
+        "romance_directive": r"\b(?:réponds|répondez|écris|parle|utilise|n'utilise|évite|appelle-moi|veuillez|s'il te plaît|s'il vous plaît|ne \w+ (?:pas|jamais|plus)|responde|contesta|escribe|habla|usa|utiliza|no uses|evita|llámame|por favor)\b",
+    }.items()
+}
+
+
+def signals(voice: str) -> frozenset[str]:
+    """Names of the signals that a sentence shows; pass :attr:`Sentence.voice`, not the raw text."""
+    text = voice.replace("’", "'")
+    return frozenset(name for name, pattern in SIGNALS.items() if pattern.search(text))

@@ -1,0 +1,110 @@
+"""Sentences that withdraw a rule: "you can use commas again", "forget the pirate thing", "stop"."""
+
+# ruff: noqa: E501 -- a pattern stays on one line, so that it can be searched for
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rhea.instructions.topics import facets, same_words
+from rhea.types import Instruction
+
+__all__ = ["Withdrawal", "withdrawal", "withdrawn"]
+
+_CUES = re.compile(
+    r"\b(?:you can|you may|you're free to|you are free to|feel free to|it's (?:ok|okay|fine) to|it is (?:ok|okay|fine) to|i don't mind (?:if you|you)|go ahead and|please) (?P<again>[^.!?]*?)\b(?:again|once more|after all|from now on again)\b"
+    r"|\b(?:you can|you may|you're free to|feel free to|it's (?:ok|okay|fine) to) (?P<may>stop|drop|quit|forget|ignore|skip|leave out)\b(?P<maywhat>[^.!?]*)"
+    r"|\b(?:forget|disregard|ignore|drop|scrap|cancel|lift|undo|withdraw|revoke|remove|discard|never mind|nevermind|take back|ditch|abandon|lose|retire|delete|overrule|end|suspend)\b(?: about| with)? (?P<drop>(?:the|that|this|my|what|everything|all|any|about|those|these|your|our|being|using)\b[^.!?]*)"
+    r"|\b(?:you )?(?:no longer (?:need|have) to|(?:don't|do not|needn't) (?:need to |have to )?(?P<nowhat>[^.!?]*?) (?:anymore|any more|any longer)|no need to|there's no need to|you needn't)\b(?P<need>[^.!?]*)"
+    r"|\b(?:no longer|not)\b (?P<nolonger>[^.!?]*?)(?: anymore| any more| any longer)?[.!]?$"
+    r"|^(?:ok(?:ay)?[,.!]? |please |now |and |so |alright[,.]? |thanks[,.!]? )*stop (?P<stop>(?:with |being |doing |using |talking |speaking |writing |answering |replying |responding |acting |calling |adding |ending |starting |saying |pretending |making |giving |the |that |it |all )[^.!?]*)"
+    r"|\b(?:enough (?:with|of)|i'm (?:done|tired|bored|fed up) (?:with|of)|i am (?:done|tired) (?:with|of)|that's enough|let's (?:drop|stop|end|quit)) (?P<enough>[^.!?]*)"
+    r"|\b(?:back to|return to|go back to|resume) (?P<normal>(?:normal|your (?:normal|usual|regular|own)|regular|usual|yourself|default|how you)[^.!?]*)|\b(?:answer|talk|speak|write|reply|respond|be) (?P<normally>normally|yourself|regularly|as usual|like (?:you )?normal\w*)\b"
+    r"|\b(?:doesn't|does not|don't|no longer) (?P<applies>appl(?:y|ies)|counts?|hold|matters?)\b"
+    r"|\b(?:vergiss|ignorier\w*|streich\w*|lass) (?P<de_drop>(?:das|die|den|was|meine|alle|bitte|diese)\b[^.!?]*)|\b(?:du (?:kannst|darfst)|sie (?:können|dürfen)) (?P<de_again>[^.!?]*\b(?:wieder|aufhören)\b[^.!?]*)|\bdu (?:musst|brauchst) (?P<de_need>[^.!?]*\b(?:nicht|kein\w*)\b[^.!?]*\bmehr\b[^.!?]*|nicht mehr [^.!?]*)"
+    r"|\bhör(?:e)?(?: bitte)? (?:jetzt )?auf(?: mit| damit)?,? ?(?P<de_stop>[^.!?]*)|\b(?:genug|schluss) (?:mit|von) (?P<de_enough>[^.!?]*)|\b(?P<de_nomore>[^.!?]*) gilt nicht mehr\b|\bsei wieder (?P<de_normal>normal|du selbst)|\b(?:antworte|rede|sprich|schreib\w*) wieder (?P<de_normally>normal|wie (?:sonst|vorher|früher))",
+    re.I,
+)
+_EVERYTHING = re.compile(
+    r"\b(?:all|every|everything|any)\b[^.!?]{0,30}\b(?:rules?|instructions?|preferences|constraints|guidelines|restrictions|requirements|said|told|asked)\b|\b(?:alle|sämtliche|allen)\b[^.!?]{0,20}\b(?:regeln|vorgaben|anweisungen|vorlieben)\b|\balles,? was ich\b|\breset (?:everything|your instructions|the rules)\b|\bstart (?:over|fresh)\b[^.!?]*\brules?\b",
+    re.I,
+)
+_LAST = re.compile(
+    r"^\W*(?:that|this|it|that rule|that one|this rule|the last (?:rule|one|instruction)|my last (?:rule|instruction)|what i just said|that last \w+|das|damit|die letzte regel)\W*$",
+    re.I,
+)
+_NORMAL = re.compile(r"normal|usual|regular|yourself|default|sonst|vorher|früher|du selbst|how you", re.I)
+_MATCH = 0.5
+_NEAR = 0.5
+
+
+@dataclass(frozen=True, slots=True)
+class Withdrawal:
+    """``about`` is what the sentence withdraws, in its own words; ``firm`` says that it can mean nothing else."""
+
+    about: str
+    everything: bool = False
+    normal: bool = False
+    firm: bool = True
+
+
+def withdrawal(text: str) -> Withdrawal | None:
+    """Does the sentence withdraw something, and what?"""
+    low = text.replace("’", "'")
+    match = _CUES.search(low)
+    if match is None:
+        return (
+            Withdrawal("", everything=True)
+            if re.search(r"\breset (?:everything|all|the rules|your instructions)", low, re.I)
+            else None
+        )
+    groups = {k: v for k, v in match.groupdict().items() if v}
+    if "drop" in groups and re.search(
+        r"\b(?:i|we) (?:can't|cannot|don't|won't|will never|always)\b", low[: match.start()], re.I
+    ):
+        return None
+    about = " ".join(groups.values()).strip()
+    normal = bool({"normal", "normally", "de_normal", "de_normally"} & set(groups)) or bool(
+        _NORMAL.search(about) and len(about.split()) <= 4
+    )
+    everything = bool(_EVERYTHING.search(low)) and not re.search(r"\babout (?!me\b|it\b)\w+|\bzu[rm]? \w+", about)
+    firm = not ({"stop", "nolonger", "nowhat", "de_stop"} & set(groups))
+    return Withdrawal(about, everything, normal, firm)
+
+
+def withdrawn(
+    meant: Withdrawal, active: Sequence[Instruction], nearness: NDArray[np.float32] | None
+) -> tuple[list[Instruction], str]:
+    """Which active rules it ends, and a note when that is in doubt.
+
+    Args:
+        meant: what the sentence withdraws.
+        active: rules in force, oldest first.
+        nearness: cosine of the withdrawal's sentence with each active rule, shape (len(active),).
+    """
+    if not active:
+        return [], ""
+    if meant.everything:
+        return list(active), ""
+    if _LAST.match(meant.about):
+        return [active[-1]], ""
+    topics = {f.topic for f in facets(meant.about)}
+    hits = []
+    for k, old in enumerate(active):
+        words = same_words(meant.about, old.text)
+        shared = topics & {f.topic for f in facets(old.text)}
+        near = float(nearness[k]) if nearness is not None else 0.0
+        score = max(words, 0.9 if shared else 0.0) + 0.3 * near
+        if words >= _MATCH or shared or near >= _NEAR:
+            hits.append((score, old))
+    if hits:
+        best = max(score for score, _ in hits)
+        return [old for score, old in hits if score >= best - 0.25], ""
+    if meant.normal:
+        roles = [i for i in active if i.kind == "role"] or (list(active) if len(active) == 1 else [])
+        return roles, "" if roles else "asked to go back to normal, and it is not clear from which rule; all are kept"
+    return [], ""
