@@ -97,6 +97,7 @@ class Rhea:
         store = self._services.store
         owner = store.ensure_user(name=user) if create else store.find_user(user)
         found = store.ensure_conversation(owner, name) if create else store.find_conversation(owner, name)
+        store.interrupt_dead(owner, found)
         return Conversation(self, owner, found, name=name, user=user)
 
     def user(self, name: str) -> UserData:

@@ -128,6 +128,10 @@ class Store(Protocol):
         """Mark a pending turn that got no reply as interrupted; it stays in the history."""
         ...
 
+    def interrupt_dead(self, owner: OwnerId, conversation_id: int) -> None:
+        """Mark pending turns whose process is gone as interrupted, as `begin_turn` does."""
+        ...
+
     def append_turns(
         self, owner: OwnerId, conversation_id: int, turns: Iterable[Sequence[Message]], *, source: str | None = None
     ) -> list[TurnRecord]:

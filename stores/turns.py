@@ -142,6 +142,14 @@ class TurnRows:
                 _settle(connection, owner, found, TurnState.INTERRUPTED, now())
                 enqueue(connection, owner, found.conversation_id, [turn_id], ("vectors",))
 
+    def interrupt_dead(self, owner: OwnerId, conversation_id: int) -> None:
+        """Mark pending turns whose process is gone as interrupted; writes only when there is a pending turn."""
+        with self.database.read(owner) as connection:
+            pending = connection.execute(_PENDING, {"wanted": conversation_id, "owner": owner}).first()
+        if pending is not None:
+            with self.database.write(owner) as connection:
+                _interrupt_the_dead(connection, owner, conversation_id, now())
+
     def append_turns(
         self, owner: OwnerId, conversation_id: int, turns: Iterable[Sequence[Message]], *, source: str | None = None
     ) -> list[TurnRecord]:
