@@ -237,6 +237,12 @@ class Context:
     notes: Sequence[str] = ()
     """In words: doubts and choices worth telling."""
 
+    def __str__(self) -> str:
+        """The context in words, for `print`."""
+        from rhea.explain import explain
+
+        return explain(self)
+
     def to_dict(self) -> dict[str, Any]:
         """The JSON form that ``--json`` prints."""
         return {
