@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from itertools import pairwise
 
 from rhea.types import Context, Decision, EpisodeTrace
 
@@ -84,7 +85,7 @@ def top_reasons(context: Context, most: int = 5) -> list[str]:
     taken = sorted(chosen(context), key=lambda e: (-e.score, e.position))
     nearest = omitted_best(context, 1)
     picked = [*taken[: max(0, most - len(nearest))], *nearest]
-    return [f"{_where(e)} {_verb(e.decision)}: {e.reason} (score {e.score:.2f}{_strongest(e)})" for e in picked]
+    return [f"{_where(e)} {_verb(e.decision)}: {e.reason}{_evidence(e)}" for e in picked]
 
 
 def bar_cells(context: Context, width: int) -> dict[str, int]:
@@ -111,7 +112,7 @@ def timeline(context: Context, turns: int, width: int) -> list[Decision]:
     if turns <= width:
         return row
     edges = [i * turns // width for i in range(width + 1)]
-    return [max(row[a:b], key=_STRENGTH.__getitem__) for a, b in zip(edges, edges[1:], strict=False)]
+    return [max(row[a:b], key=_STRENGTH.__getitem__) for a, b in pairwise(edges)]
 
 
 def _where(episode: EpisodeTrace) -> str:
@@ -127,11 +128,10 @@ def _verb(decision: Decision) -> str:
     return "left out" if decision is Decision.OMITTED else decision.value
 
 
-def _strongest(episode: EpisodeTrace) -> str:
-    if not episode.channels:
-        return ""
-    name, value = max(episode.channels.items(), key=lambda item: item[1])
-    return f", {name} {value:.2f}" if value > 0 else ""
+def _evidence(episode: EpisodeTrace) -> str:
+    figures = [] if episode.reason.startswith("score") else [f"score {episode.score:.2f}"]
+    figures += [f"{name} {value:.2f}" for name, value in episode.channels.items() if value > 0]
+    return f" ({', '.join(figures)})" if figures else ""
 
 
 def _listed(title: str, texts: Sequence[str], width: int) -> list[str]:
