@@ -76,7 +76,7 @@ def _convert(gguf: Path, target: Path) -> None:
     try:
         tokenizer = AutoTokenizer.from_pretrained(str(gguf.parent), gguf_file=gguf.name)
         model = AutoModelForCausalLM.from_pretrained(str(gguf.parent), gguf_file=gguf.name, dtype=torch.float32)
-    except (OSError, ValueError, RuntimeError, KeyError) as error:
+    except Exception as error:  # a damaged file makes the parser raise anything, struct.error among it
         raise ModelNotFound(f"{gguf} is not a GGUF model that can be read ({error})") from error
     # a model that came from GGUF refuses to be cast or saved, so its tensors move into a plain one
     settings = {k: v for k, v in model.config.to_dict().items() if k != "quantization_config"}
