@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Self
 
 from rhea import turn as steps
 from rhea.errors import GenerationFailed, NoModelAttached, RheaError, TurnAlreadyCommitted, TurnNotPending
-from rhea.observe import step
+from rhea.observe import Stopwatch
 from rhea.settings import Settings, database_url
 from rhea.types import ChatMessage, Context, ConversationSummary, OwnerId, TurnRecord, TurnState
 
@@ -308,6 +308,7 @@ class Reply(Iterator[str]):
         self.interrupted = False
         self._pieces = model.stream(turn.messages)
         self._done = False
+        self._watch = Stopwatch("model")
 
     def __iter__(self) -> Self:
         return self
@@ -316,8 +317,7 @@ class Reply(Iterator[str]):
         if self._done:
             raise StopIteration
         try:
-            with step("model"):
-                piece = next(self._pieces)
+            piece = next(self._pieces)
         except StopIteration:
             self._finish()
             raise
@@ -337,6 +337,7 @@ class Reply(Iterator[str]):
         if self._done:
             return
         self._done = True
+        self._watch.stop()
         self.interrupted = True
         if callable(stop := getattr(self._pieces, "close", None)):
             with contextlib.suppress(Exception):
@@ -353,6 +354,7 @@ class Reply(Iterator[str]):
 
     def _finish(self) -> None:
         self._done = True
+        self._watch.stop()
         if not self.text.strip():
             self.interrupted = True
             self.turn.interrupt()

@@ -11,7 +11,7 @@ from time import perf_counter
 
 from opentelemetry import metrics, trace
 
-__all__ = ["step"]
+__all__ = ["Stopwatch", "step"]
 
 _tracer = trace.get_tracer("rhea")
 _durations = metrics.get_meter("rhea").create_histogram(
@@ -28,3 +28,24 @@ def step(name: str) -> Iterator[None]:
             yield
         finally:
             _durations.record(perf_counter() - began, {"step": name})
+
+
+class Stopwatch:
+    """Times a step whose start and end lie in different calls or threads, such as a streamed reply.
+
+    Args:
+        name: the step.
+    """
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+        self._began = perf_counter()
+        self._span = _tracer.start_span(f"rhea.{name}")
+        self._running = True
+
+    def stop(self) -> None:
+        """End the step; a second call does nothing."""
+        if self._running:
+            self._running = False
+            self._span.end()
+            _durations.record(perf_counter() - self._began, {"step": self._name})
