@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import io
+import sys
 from importlib import import_module
 
 __all__ = ["main"]
 
-COMMAND_MODULES: tuple[str, ...] = ()
+COMMAND_MODULES: tuple[str, ...] = ("chat",)
 """Modules of this package that register commands on the applications in `app`."""
 
 
@@ -16,4 +18,6 @@ def main() -> None:
         import_module(f"rhea.cli.{name}")
     from rhea.cli.app import run
 
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(encoding="utf-8")  # what is stored is Unicode, whatever the locale
     raise SystemExit(run())

@@ -129,8 +129,13 @@ def _verb(decision: Decision) -> str:
 
 
 def _evidence(episode: EpisodeTrace) -> str:
+    """Score and what it comes from, told as two figures: nearness of meaning and words in common."""
     figures = [] if episode.reason.startswith("score") else [f"score {episode.score:.2f}"]
-    figures += [f"{name} {value:.2f}" for name, value in episode.channels.items() if value > 0]
+    words = [value for name, value in episode.channels.items() if "words" in name]
+    meaning = [value for name, value in episode.channels.items() if "words" not in name]
+    for title, values in (("meaning", meaning), ("words", words)):
+        if values and max(values) > 0:
+            figures.append(f"{title} {max(values):.2f}")
     return f" ({', '.join(figures)})" if figures else ""
 
 
