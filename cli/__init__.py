@@ -8,7 +8,14 @@ from importlib import import_module
 
 __all__ = ["main"]
 
-COMMAND_MODULES: tuple[str, ...] = ("chat",)
+COMMAND_MODULES: tuple[str, ...] = (
+    "chat",
+    "conversations",
+    "history",
+    "why",
+    "db",
+    "ownership",
+)
 """Modules of this package that register commands on the applications in `app`."""
 
 

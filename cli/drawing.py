@@ -11,6 +11,7 @@ import sys
 from collections.abc import Iterable, Sequence
 
 from rich.console import Console, ConsoleOptions, Group, RenderableType, RenderResult
+from rich.measure import Measurement
 from rich.table import Table
 from rich.text import Text
 
@@ -67,6 +68,10 @@ class SectionBar:
     def __init__(self, context: Context) -> None:
         self.context = context
 
+    def __rich_measure__(self, console: Console, options: ConsoleOptions) -> Measurement:
+        """As wide as there is room, to a readable limit."""
+        return Measurement(1, min(_WIDEST, options.max_width))
+
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         """Coloured blocks; letters where there is no colour."""
         width = min(_WIDEST, options.max_width)
@@ -84,6 +89,10 @@ class Timeline:
     def __init__(self, context: Context, turns: int) -> None:
         self.context = context
         self.turns = turns
+
+    def __rich_measure__(self, console: Console, options: ConsoleOptions) -> Measurement:
+        """A cell a turn, to a readable limit."""
+        return Measurement(1, max(1, min(_WIDEST, self.turns, options.max_width)))
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         """One cell a turn, or several turns a cell when there are more than the line holds."""
