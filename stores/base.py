@@ -7,8 +7,10 @@ A `Store` knows nothing of models, budgets or recall: it keeps rows.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
 from typing import Any, Literal, Protocol
 
 import numpy as np
@@ -225,4 +227,65 @@ class Store(Protocol):
         exclude_conversation: int | None = None,
     ) -> list[VectorHit]:
         """Nearest vectors over all of the owner's conversations, the owner's filter applied inside the search."""
+        ...
+
+    def request_vectors(self, embedder_id: str, owner: OwnerId | None = None) -> int:
+        """Note as pending work every turn that lacks vectors under this embedder; returns their number."""
+        ...
+
+    def vector_coverage(self, owner: OwnerId | None = None) -> dict[str, int]:
+        """How many messages have vectors, by embedder."""
+        ...
+
+    def drop_vectors(self, embedder_id: str) -> int:
+        """Delete every vector of an embedder that is no longer used."""
+        ...
+
+    def finish_memory(self, items: Sequence[tuple[WorkItem, NDArray[np.floating[Any]]]], compressor_id: str) -> None:
+        """Store replies as memory tokens, each of shape (tokens, width), and drop the work."""
+        ...
+
+    def memory(self, owner: OwnerId, turn_ids: Sequence[int], compressor_id: str) -> dict[int, NDArray[np.float16]]:
+        """The memory tokens of the owner's turns, by turn; turns without are left out."""
+        ...
+
+    def request_memory(self, compressor_id: str, owner: OwnerId | None = None) -> int:
+        """Note as pending work every reply without memory tokens of this compressor; returns their number."""
+        ...
+
+    # the user's own data
+    def user_rows(self, owner: OwnerId) -> Iterator[tuple[str, dict[str, Any]]]:
+        """Everything a user owns, in a fixed order: (kind, values)."""
+        ...
+
+    def restore_rows(self, rows: Iterable[tuple[str, dict[str, Any]]], *, user: str | None = None) -> OwnerId:
+        """Put an export back, in one transaction."""
+        ...
+
+    def delete_rows(self, owner: OwnerId, conversation_id: int | None = None) -> dict[str, int]:
+        """Delete one conversation, or the user with everything; returns the rows that went, by table."""
+        ...
+
+    def prune(self, before: datetime, *, owner: OwnerId | None = None) -> dict[str, int]:
+        """Delete conversations last used before a moment; returns the rows that went, by table."""
+        ...
+
+    def compact(self) -> None:
+        """Rewrite the files without what was deleted."""
+        ...
+
+    def texts(self, owner: OwnerId, conversation_id: int | None = None) -> Iterator[str]:
+        """Every text of a user or of one conversation."""
+        ...
+
+    def still_said(self, part: str) -> bool:
+        """Whether anything that is still stored holds this text."""
+        ...
+
+    def files(self) -> list[Path]:
+        """Every file of the database that this process can read."""
+        ...
+
+    def search_files(self, parts: Sequence[bytes]) -> dict[Path, set[bytes]]:
+        """Which of these byte strings still stand in which of the files."""
         ...

@@ -6,7 +6,7 @@ from sqlalchemy import select
 
 from rhea.errors import ConversationNotFound, UserNotFound
 from rhea.stores.database import Database
-from rhea.stores.rows import insert_new, now
+from rhea.stores.rows import insert_new, now, storable
 from rhea.stores.tables import conversations, users
 from rhea.types import ConversationSummary, OwnerId
 
@@ -25,7 +25,7 @@ class ConversationRows:
             found = connection.scalar(find)
         if found is None:
             with self.database.write() as connection:
-                insert_new(connection, users, [{"name": name, "created_at": now()}])
+                insert_new(connection, users, [{"name": storable(name), "created_at": now()}])
                 found = connection.scalar(find)
         assert found is not None
         return OwnerId(found)
@@ -55,11 +55,8 @@ class ConversationRows:
         if found is None:
             with self.database.write(owner) as connection:
                 moment = now()
-                insert_new(
-                    connection,
-                    conversations,
-                    [{"user_id": owner, "name": name, "turns": 0, "created_at": moment, "updated_at": moment}],
-                )
+                new = {"user_id": owner, "name": storable(name), "turns": 0, "created_at": moment, "updated_at": moment}
+                insert_new(connection, conversations, [new])
                 found = connection.scalar(find)
         assert found is not None
         return int(found)

@@ -10,10 +10,11 @@ from typing import Any
 from sqlalchemy import Connection, Row, Select, Table, select
 from sqlalchemy.dialects import postgresql, sqlite
 
+from rhea.errors import InvalidText
 from rhea.stores.tables import instructions, messages, turns
 from rhea.types import Instruction, InstructionKind, InstructionStatus, Message, Scope, TurnRecord, TurnState
 
-__all__ = ["insert_new", "instruction_from", "now", "turn_query", "turns_from"]
+__all__ = ["insert_new", "instruction_from", "now", "storable", "turn_query", "turns_from"]
 
 
 def now() -> datetime:
@@ -31,6 +32,21 @@ def _insert_new(table: Table, dialect: str) -> sqlite.Insert | postgresql.Insert
     if dialect == "sqlite":
         return sqlite.insert(table).on_conflict_do_nothing()
     return postgresql.insert(table).on_conflict_do_nothing()
+
+
+def storable(text: str) -> str:
+    """The text, when every engine can keep it.
+
+    Raises:
+        InvalidText: it holds NUL (PostgreSQL refuses it, SQLite's functions stop at it) or a lone surrogate.
+    """
+    if "\0" in text:
+        raise InvalidText("the text holds a NUL character, which no store can keep")
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        raise InvalidText("the text holds a lone surrogate, which no store can keep") from None
+    return text
 
 
 def turn_query() -> Select[Any]:

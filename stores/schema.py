@@ -11,12 +11,14 @@ from __future__ import annotations
 import sqlite3
 import time
 from pathlib import Path
+from uuid import uuid4
 
 from sqlalchemy import Connection, inspect, text
 
 from rhea.errors import DatabaseInvalid, DatabaseOutdated, DatabaseTooNew, DatabaseUnavailable
+from rhea.stores import vectors_pgvector
 from rhea.stores.database import Database, translate
-from rhea.stores.tables import metadata
+from rhea.stores.tables import about, metadata
 
 __all__ = ["APPLICATION_ID", "HEAD", "REVISIONS", "current_revision", "prepare", "revision_of", "upgrade"]
 
@@ -86,7 +88,11 @@ def upgrade(url: str | Path, revision: str = "head") -> tuple[str | None, str]:
     database = Database(url)
     try:
         _claim_file(database)
-        return migrate(database, revision)
+        before_and_after = migrate(database, revision)
+        if before_and_after[1] == HEAD:
+            vectors_pgvector.install(database)
+            vectors_pgvector.index_large_owners(database)
+        return before_and_after
     finally:
         database.close()
 
@@ -134,6 +140,7 @@ def create(connection: Connection) -> None:
     metadata.create_all(connection, checkfirst=False)
     for statement in SQLITE_EXTRAS:
         connection.exec_driver_sql(statement)
+    connection.execute(about.insert().values(key="database", value=uuid4().hex))
     connection.exec_driver_sql(
         "CREATE TABLE alembic_version ("
         "version_num VARCHAR(32) NOT NULL, CONSTRAINT alembic_version_pkc PRIMARY KEY (version_num))"

@@ -7,16 +7,21 @@ from pathlib import Path
 from rhea.stores.conversations import ConversationRows
 from rhea.stores.database import Database
 from rhea.stores.instructions import InstructionRows
+from rhea.stores.memory import MemoryRows
+from rhea.stores.ownership import OwnershipRows
 from rhea.stores.schema import prepare
 from rhea.stores.search import SearchRows
 from rhea.stores.turns import TurnRows
 from rhea.stores.vectors import VectorRows
+from rhea.stores.vectors_faiss import FaissCache
 from rhea.stores.work import WorkRows
 
 __all__ = ["SqlStore", "open_store"]
 
 
-class SqlStore(ConversationRows, TurnRows, InstructionRows, WorkRows, VectorRows, SearchRows):
+class SqlStore(
+    ConversationRows, TurnRows, InstructionRows, WorkRows, VectorRows, MemoryRows, SearchRows, OwnershipRows
+):
     """Everything durable, in SQL. Each method is one short transaction; safe to share between threads.
 
     Args:
@@ -27,11 +32,14 @@ class SqlStore(ConversationRows, TurnRows, InstructionRows, WorkRows, VectorRows
     def __init__(self, database: Database, *, cache_dir: Path | None = None) -> None:
         self.database = database
         self.dialect = database.dialect
-        self.cache_dir = cache_dir
+        self.cache = FaissCache(database, cache_dir)
 
     def close(self) -> None:
-        """Release every connection."""
-        self.database.close()
+        """Write the vector caches and release every connection."""
+        try:
+            self.cache.close()
+        finally:
+            self.database.close()
 
 
 def open_store(url: str | Path, *, cache_dir: Path | None = None, busy_seconds: float = 5.0) -> SqlStore:

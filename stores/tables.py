@@ -32,6 +32,7 @@ from sqlalchemy import (
 __all__ = [
     "Moment",
     "PackedJson",
+    "about",
     "conversations",
     "embedders",
     "instruction_events",
@@ -95,6 +96,14 @@ metadata = MetaData(
 def _ref(target: str, **options: Any) -> ForeignKey:
     return ForeignKey(target, ondelete="CASCADE", **options)
 
+
+about = Table(
+    "about",
+    metadata,
+    Column("key", Text, primary_key=True),
+    Column("value", Text, nullable=False),
+)
+"""What is true of the whole database: ``database`` is its random identity, by which caches are told apart."""
 
 users = Table(
     "users",
@@ -246,14 +255,18 @@ vectors = Table(
     Column("user_id", Key, _ref("users.id"), nullable=False),
     Column("conversation_id", Key, _ref("conversations.id"), nullable=False),
     Column("turn_id", Key, _ref("turns.id"), nullable=False),
+    Column("checksum", BigInteger, nullable=False),
     Column("channels", Text, nullable=False),
     Column("data", LargeBinary, nullable=False),
-    Index("ix_vectors_conversation_id_embedder_id", "conversation_id", "embedder_id", "message_id"),
-    Index("ix_vectors_user_id_embedder_id", "user_id", "embedder_id", "message_id"),
+    Index("ix_vectors_conversation_id_embedder_id", "conversation_id", "embedder_id", "message_id", "checksum"),
+    Index("ix_vectors_user_id_embedder_id", "user_id", "embedder_id", "message_id", "checksum"),
     Index("ix_vectors_turn_id", "turn_id"),
     Index("ix_vectors_embedder_id", "embedder_id"),
 )
-"""All vectors of one message under one embedder, packed: float32, little endian, row after row."""
+"""All vectors of one message under one embedder, packed: float32, little endian, row after row.
+
+``checksum`` is the CRC-32 of ``data``: a cache compares the sum over its rows with SQL's, from the index alone.
+"""
 
 memory_tensors = Table(
     "memory_tensors",

@@ -18,7 +18,7 @@ from rhea.errors import ConversationNotFound, TurnAlreadyCommitted, TurnNotFound
 from rhea.stores.database import Database
 from rhea.stores.holders import gone, this_process
 from rhea.stores.instructions import apply_changes, undo_changes
-from rhea.stores.rows import now, turn_query, turns_from
+from rhea.stores.rows import now, storable, turn_query, turns_from
 from rhea.stores.tables import conversations, messages, traces, turns
 from rhea.stores.work import enqueue
 from rhea.types import InstructionChange, Message, OwnerId, TurnRecord, TurnState
@@ -340,7 +340,7 @@ def _message_row(owner: OwnerId, conversation_id: int, turn_id: int, seq: int, m
         "seq": seq,
         "role": message.role,
         "name": message.name,
-        "text": message.text,
+        "text": storable(message.text),
         "time": message.time,
         "source_id": message.source_id,
     }

@@ -1,27 +1,39 @@
-"""Vectors in SQL: the truth that every index is a cache of."""
+"""Vectors in SQL: the truth that every index is a cache of.
+
+`nearest` answers from pgvector where the database has it, else from a FAISS index that this process
+keeps in step with SQL. Both search the owner's rows and no others.
+"""
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
-from sqlalchemy import Connection, delete, insert, select
+from sqlalchemy import Connection, delete, exists, func, insert, select
 
 from rhea.errors import EmbedderError
+from rhea.stores import vectors_pgvector as pgvector
 from rhea.stores.base import MessageVectors, VectorHit, WorkItem
 from rhea.stores.database import Database
+from rhea.stores.rows import insert_new
 from rhea.stores.tables import embedders, messages, turns, vectors
-from rhea.stores.work import drop_finished
-from rhea.types import OwnerId
+from rhea.stores.work import drop_finished, enqueue
+from rhea.types import OwnerId, TurnState
 
-__all__ = ["VectorRows"]
+if TYPE_CHECKING:
+    from rhea.stores.vectors_faiss import FaissCache
+
+__all__ = ["VectorRows", "unpacked"]
 
 
 class VectorRows:
     """The part of a store that keeps vectors."""
 
     database: Database
+    cache: FaissCache
 
     def finish_vectors(self, items: Sequence[tuple[WorkItem, Sequence[MessageVectors]]], embedder_id: str) -> None:
         """Store the vectors of finished work and drop the work, in one transaction.
@@ -34,36 +46,33 @@ class VectorRows:
                 _check(entry, embedder_id)
         with self.database.write(durable=False) as connection:
             mine = drop_finished(connection, [item for item, _ in items])
-            for item, found in items:
-                if item.id in mine:
-                    for entry in found:
-                        self._store_vectors(connection, item, entry, embedder_id)
+            fresh = [(item, entry) for item, found in items if item.id in mine for entry in found]
+            if fresh:
+                self._store_vectors(connection, fresh, embedder_id)
 
-    def _store_vectors(self, connection: Connection, item: WorkItem, entry: MessageVectors, embedder: str) -> None:
-        key = _embedder_key(connection, embedder, int(entry.vectors.shape[1]))
-        owned = connection.scalar(
-            select(messages.c.id).where(
-                messages.c.id == entry.message_id,
-                messages.c.turn_id == item.turn_id,
-                messages.c.user_id == item.owner,
-            )
+    def _store_vectors(
+        self, connection: Connection, fresh: Sequence[tuple[WorkItem, MessageVectors]], embedder: str
+    ) -> None:
+        key = _embedder_key(connection, embedder, [entry for _, entry in fresh])
+        # A message erased meanwhile, or one of another owner, is described by nothing.
+        known = set(
+            connection.execute(
+                select(messages.c.id, messages.c.turn_id, messages.c.user_id).where(
+                    messages.c.id.in_([entry.message_id for _, entry in fresh])
+                )
+            ).tuples()
         )
-        if owned is None:  # erased meanwhile, or not this owner's: nothing to describe
+        fresh = [(i, e) for i, e in fresh if (e.message_id, i.turn_id, i.owner) in known and len(e.channels)]
+        if not fresh:
             return
         connection.execute(
-            delete(vectors).where(vectors.c.message_id == entry.message_id, vectors.c.embedder_id == key)
-        )
-        connection.execute(
-            insert(vectors).values(
-                message_id=entry.message_id,
-                embedder_id=key,
-                user_id=item.owner,
-                conversation_id=item.conversation_id,
-                turn_id=item.turn_id,
-                channels=",".join(entry.channels),
-                data=np.ascontiguousarray(entry.vectors, dtype="<f4").tobytes(),
+            delete(vectors).where(
+                vectors.c.embedder_id == key, vectors.c.message_id.in_([entry.message_id for _, entry in fresh])
             )
         )
+        connection.execute(insert(vectors), [_row(item, entry, key) for item, entry in fresh])
+        if pgvector.installed(connection):
+            pgvector.add(connection, [(item, entry) for item, entry in fresh], key)
 
     def vectors(
         self, owner: OwnerId, conversation_id: int, embedder_id: str, *, after_message_id: int = 0
@@ -103,33 +112,96 @@ class VectorRows:
         limit: int,
         exclude_conversation: int | None = None,
     ) -> list[VectorHit]:
-        """Nearest vectors over all of the owner's conversations: exact, over the owner's rows and no others."""
-        query = (
-            select(
-                vectors.c.message_id, vectors.c.turn_id, vectors.c.conversation_id, vectors.c.channels, vectors.c.data
+        """Nearest vectors over all of the owner's conversations, the owner's filter applied inside the search.
+
+        Args:
+            owner: whose vectors are searched.
+            embedder_id: whose vectors are compared.
+            queries: float32 of shape (q, d) or (d,), L2-normalised; a vector scores its best query.
+            limit: most hits.
+            exclude_conversation: a conversation that is left out inside the search.
+
+        Raises:
+            EmbedderError: the query is not finite, or of another size than the stored vectors.
+        """
+        asked = np.atleast_2d(np.ascontiguousarray(queries, dtype=np.float32))
+        if not np.isfinite(asked).all():
+            raise EmbedderError("the query's vectors are not finite")
+        if limit < 1 or not len(asked):
+            return []
+        if self.database.dialect == "postgresql":
+            with self.database.read(owner) as connection:
+                if pgvector.installed(connection):
+                    return pgvector.nearest(connection, owner, embedder_id, asked, limit, exclude_conversation)
+        return self.cache.scope(owner, embedder_id).search(asked, limit, exclude_conversation)
+
+    def request_vectors(self, embedder_id: str, owner: OwnerId | None = None) -> int:
+        """Note as pending work every finished turn with a message that has no vectors under this embedder.
+
+        Called when the embedder has changed: the old vectors stay, and serve, until the new ones are there.
+
+        Returns:
+            Number of turns that now wait for vectors.
+        """
+        with self.database.write(owner) as connection:
+            key = connection.scalar(select(embedders.c.id).where(embedders.c.name == embedder_id))
+            has = exists().where(vectors.c.message_id == messages.c.id, vectors.c.embedder_id == (key or 0))
+            query = (
+                select(turns.c.id, turns.c.user_id, turns.c.conversation_id)
+                .where(
+                    turns.c.state.in_([TurnState.COMMITTED.value, TurnState.INTERRUPTED.value]),
+                    exists().where(messages.c.turn_id == turns.c.id, ~has),
+                )
+                .order_by(turns.c.id)
             )
-            .join(embedders, embedders.c.id == vectors.c.embedder_id)
-            .where(vectors.c.user_id == owner, embedders.c.name == embedder_id)
-            .order_by(vectors.c.message_id)
+            if owner is not None:
+                query = query.where(turns.c.user_id == owner)
+            missing = connection.execute(query).tuples().all()
+            for turn_id, user_id, conversation_id in missing:
+                enqueue(connection, OwnerId(user_id), conversation_id, [turn_id], ("vectors",))
+            return len(missing)
+
+    def vector_coverage(self, owner: OwnerId | None = None) -> dict[str, int]:
+        """How many messages have vectors, by embedder: the progress of a change of embedder."""
+        query = (
+            select(embedders.c.name, func.count(vectors.c.message_id))
+            .join(vectors, vectors.c.embedder_id == embedders.c.id)
+            .group_by(embedders.c.name)
         )
-        if exclude_conversation is not None:
-            query = query.where(vectors.c.conversation_id != exclude_conversation)
-        asked = np.atleast_2d(np.asarray(queries, dtype=np.float32))
-        hits: list[VectorHit] = []
+        if owner is not None:
+            query = query.where(vectors.c.user_id == owner)
         with self.database.read(owner) as connection:
-            for message_id, turn_id, conversation_id, channels, data in connection.execute(query).tuples():
-                scores = (unpacked(data, asked.shape[1]) @ asked.T).max(axis=1)
-                hits += [
-                    VectorHit(message_id, turn_id, conversation_id, channel, float(score))
-                    for channel, score in zip(channels.split(","), scores, strict=True)
-                ]
-        hits.sort(key=lambda hit: (-hit.score, hit.message_id))
-        return hits[:limit]
+            return dict(connection.execute(query).tuples().all())
+
+    def drop_vectors(self, embedder_id: str) -> int:
+        """Delete every vector of an embedder that is no longer used; returns how many messages had one."""
+        with self.database.write() as connection:
+            key = connection.scalar(select(embedders.c.id).where(embedders.c.name == embedder_id))
+            if key is None:
+                return 0
+            gone = connection.execute(delete(vectors).where(vectors.c.embedder_id == key)).rowcount
+            connection.execute(delete(embedders).where(embedders.c.id == key))
+        self.cache.forget(embedder_id=embedder_id)
+        return gone
 
 
 def unpacked(data: bytes, dim: int) -> NDArray[np.float32]:
     """The rows of a packed block, shape (n, dim)."""
     return np.frombuffer(data, dtype="<f4").reshape(-1, dim)
+
+
+def _row(item: WorkItem, entry: MessageVectors, key: int) -> dict[str, object]:
+    data = np.ascontiguousarray(entry.vectors, dtype="<f4").tobytes()
+    return {
+        "message_id": entry.message_id,
+        "embedder_id": key,
+        "user_id": item.owner,
+        "conversation_id": item.conversation_id,
+        "turn_id": item.turn_id,
+        "checksum": zlib.crc32(data),
+        "channels": ",".join(entry.channels),
+        "data": data,
+    }
 
 
 def _check(entry: MessageVectors, embedder_id: str) -> None:
@@ -140,12 +212,16 @@ def _check(entry: MessageVectors, embedder_id: str) -> None:
         raise EmbedderError(f"{embedder_id} gave vectors that are not finite")
 
 
-def _embedder_key(connection: Connection, name: str, dim: int) -> int:
-    found = connection.execute(select(embedders.c.id, embedders.c.dim).where(embedders.c.name == name)).one_or_none()
+def _embedder_key(connection: Connection, name: str, entries: Sequence[MessageVectors]) -> int:
+    sizes = {int(entry.vectors.shape[1]) for entry in entries}
+    query = select(embedders.c.id, embedders.c.dim).where(embedders.c.name == name)
+    found = connection.execute(query).one_or_none()
     if found is None:
-        return int(
-            connection.execute(insert(embedders).values(name=name, dim=dim).returning(embedders.c.id)).scalar_one()
+        insert_new(connection, embedders, [{"name": name, "dim": max(sizes)}])
+        found = connection.execute(query).one()
+    if sizes != {found.dim}:
+        raise EmbedderError(
+            f"{name} gave vectors of {sorted(sizes)} numbers where {found.dim} are expected: a changed embedder"
+            " needs another identity"
         )
-    if found.dim != dim:
-        raise EmbedderError(f"{name} gave vectors of {dim} numbers, {found.dim} before: name another identity for it")
     return int(found.id)

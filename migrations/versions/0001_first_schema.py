@@ -5,6 +5,8 @@ Revision 0001. Written out in full: a migration must not change when the tables 
 
 from __future__ import annotations
 
+from uuid import uuid4
+
 import sqlalchemy as sa
 from alembic import op
 
@@ -16,6 +18,7 @@ depends_on = None
 KEY = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
 
 TABLES = (
+    "about",
     "embedders",
     "users",
     "conversations",
@@ -28,10 +31,19 @@ TABLES = (
     "instruction_events",
     "vectors",
 )
-OWNED = tuple(name for name in TABLES if name != "embedders")
+OWNED = tuple(name for name in TABLES if name not in {"about", "embedders"})
 
 
 def create_tables() -> None:
+    op.create_table(
+        "about",
+        sa.Column("key", sa.Text(), nullable=False),
+        sa.Column("value", sa.Text(), nullable=False),
+        sa.PrimaryKeyConstraint("key", name="pk_about"),
+    )
+    op.execute(
+        sa.text("INSERT INTO about (key, value) VALUES ('database', :identity)").bindparams(identity=uuid4().hex)
+    )
     op.create_table(
         "embedders",
         sa.Column("id", KEY, nullable=False),
@@ -242,6 +254,7 @@ def create_tables() -> None:
         sa.Column("user_id", KEY, nullable=False),
         sa.Column("conversation_id", KEY, nullable=False),
         sa.Column("turn_id", KEY, nullable=False),
+        sa.Column("checksum", sa.BigInteger(), nullable=False),
         sa.Column("channels", sa.Text(), nullable=False),
         sa.Column("data", sa.LargeBinary(), nullable=False),
         sa.ForeignKeyConstraint(
@@ -256,12 +269,14 @@ def create_tables() -> None:
     op.create_index(
         "ix_vectors_conversation_id_embedder_id",
         "vectors",
-        ["conversation_id", "embedder_id", "message_id"],
+        ["conversation_id", "embedder_id", "message_id", "checksum"],
         unique=False,
     )
     op.create_index("ix_vectors_embedder_id", "vectors", ["embedder_id"], unique=False)
     op.create_index("ix_vectors_turn_id", "vectors", ["turn_id"], unique=False)
-    op.create_index("ix_vectors_user_id_embedder_id", "vectors", ["user_id", "embedder_id", "message_id"], unique=False)
+    op.create_index(
+        "ix_vectors_user_id_embedder_id", "vectors", ["user_id", "embedder_id", "message_id", "checksum"], unique=False
+    )
 
 
 def upgrade() -> None:
@@ -280,6 +295,8 @@ def downgrade() -> None:
         op.execute("DROP TRIGGER messages_update")
         op.execute("DROP TABLE message_words")
         op.execute("DROP VIEW message_sources")
+    else:
+        op.execute("DROP TABLE IF EXISTS vector_rows")
     for name in reversed(TABLES):
         op.drop_table(name)
 
