@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Annotated
-
 import typer
 
 from rhea.cli.app import db_app, print_json, reported
@@ -15,7 +13,6 @@ __all__ = ["current", "path", "upgrade"]
 @db_app.command()
 def upgrade(
     database: Database = None,
-    revision: Annotated[str, typer.Option(metavar="ID", help="Revision to go up to.")] = "head",
     as_json: Json = False,
 ) -> None:
     """Create the database, or migrate it to the present schema. An embedded one does this by itself.
@@ -26,8 +23,8 @@ def upgrade(
     from rhea.stores import upgrade as migrate
 
     with reported():
-        url = database_url(database)
-        before, after = migrate(url, revision)
+        url = database_url(database, create=True)
+        before, after = migrate(url)
         if as_json:
             print_json({"database": _shown(url), "before": before, "after": after})
         elif before == after:

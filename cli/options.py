@@ -94,7 +94,7 @@ def opened(database: str | None, *, create: bool = False, **options: Any) -> Ite
     from rhea.settings import database_url
 
     quiet()
-    url = database_url(database)
+    url = database_url(database, create=create)
     if not create:
         require_database(url)
     with Rhea(url, **options) as memory:

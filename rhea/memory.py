@@ -64,7 +64,7 @@ class Rhea:
         from rhea.parts import make_services
 
         self._services = make_services(
-            database_url(str(url) if url is not None else None),
+            database_url(str(url) if url is not None else None, create=True),
             model=model,
             embedder=embedder,
             compressor=compressor,
@@ -295,7 +295,9 @@ class Turn:
         if said.strip():
             self.commit(said, interrupted=True)
         elif self._committed is None:
-            self._conversation._services.store.interrupt_turn(self._conversation._owner, self.id)
+            store, owner = self._conversation._services.store, self._conversation._owner
+            store.save_trace(owner, self.id, self.context.to_dict())  # `commit` would have stored it
+            store.interrupt_turn(owner, self.id)
             self._abandoned = True
 
 

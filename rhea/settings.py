@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import get_args
 
-from rhea.errors import SettingsError
+from rhea.errors import DatabaseUnavailable, SettingsError
 from rhea.types import Placement, RecallMode, RecallScope
 
 __all__ = ["DATABASE_VARIABLE", "Settings", "cache_directory", "database_url"]
@@ -65,14 +65,29 @@ class Settings:
                 )
 
 
-def database_url(given: str | None = None) -> str:
-    """The database in use: the one given, else ``RHEA_DATABASE_URL``, else a file in the user data folder."""
+def database_url(given: str | None = None, *, create: bool = False) -> str:
+    """The database in use: the one given, else ``RHEA_DATABASE_URL``, else a file in the user data folder.
+
+    Args:
+        given: URL or path; ``None`` for the others.
+        create: make the user data folder when it is needed and not there, for its user's eyes alone.
+
+    Raises:
+        DatabaseUnavailable: the folder cannot be made.
+    """
     url = given or os.environ.get(DATABASE_VARIABLE)
     if url:
         return url
     import platformdirs
 
     folder = Path(platformdirs.user_data_dir("rhea", appauthor=False))
+    if create:
+        try:
+            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        except OSError as error:
+            raise DatabaseUnavailable(
+                f"the folder {folder} cannot be made ({error.strerror}); name a database with {DATABASE_VARIABLE}"
+            ) from None
     return f"sqlite:///{folder / 'rhea.db'}"
 
 
