@@ -20,8 +20,6 @@ __all__ = ["TextCompressor", "content_words"]
 _WORD = re.compile(r"[^\W_]+(?:['’.\-_/][^\W_]+)*", re.UNICODE)
 _ITEM = re.compile(r"^\s*(?:[-*+•]|\d+[.)])\s+")
 _CODE = re.compile(r"[_`(){}=<>]|\w\.\w|[a-z][A-Z]")
-_SHORT = 24
-"""Replies up to this many words are their own digest."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +45,9 @@ class TextCompressor:
 
     Args:
         share: of the reply's length, 0 to 1.
-        least: shortest digest in tokens of ``count``; shorter replies come back unchanged.
+        whole: replies up to this length in tokens of ``count`` come back unchanged: a digest of a short
+            reply saves little, and without its user text says less.
+        least: shortest digest.
         most: longest digest.
         count: length of a text; words and marks by default, so that a digest does not depend on the model.
     """
@@ -56,13 +56,14 @@ class TextCompressor:
         self,
         share: float = 0.25,
         *,
-        least: int = 32,
+        whole: int = 96,
+        least: int = 48,
         most: int = 160,
         count: Callable[[str], int] | None = None,
     ) -> None:
-        self._share, self._least, self._most = share, least, most
+        self._share, self._whole, self._least, self._most = share, whole, least, most
         self._count = count or _length
-        self.id = f"text-1-{share:g}-{least}-{most}"
+        self.id = f"text-1-{share:g}-{whole}-{least}-{most}"
 
     def compress(self, replies: Sequence[str]) -> list[str]:
         """One digest a reply; a reply that is short already comes back unchanged."""
@@ -71,7 +72,7 @@ class TextCompressor:
     def _one(self, reply: str) -> str:
         length = self._count(reply)
         room = min(self._most, max(self._least, int(length * self._share)))
-        return reply if length <= room else self.digest(reply, room)
+        return reply if length <= max(room, self._whole) else self.digest(reply, room)
 
     def digest(self, reply: str, room: int) -> str:
         """The best units within ``room`` tokens, in their order, joined by spaces."""

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Literal
 
-__all__ = ["Channel", "Piece", "pieces", "sentences", "split_to_fit"]
+__all__ = ["Channel", "Piece", "labelled", "pieces", "sentences", "split_to_fit"]
 
 Channel = Literal["sentence", "message", "pair"]
 
@@ -74,28 +74,38 @@ def split_to_fit(text: str, limit: int, count: Callable[[str], int]) -> list[str
     return chunks
 
 
-def pieces(text: str, before: str | None, limit: int, count: Callable[[str], int]) -> list[Piece]:
+def pieces(
+    text: str, before: str | None, limit: int, count: Callable[[str], int], *, speaker: str | None = None
+) -> list[Piece]:
     """Every text of one message to embed.
 
     Args:
         text: the message.
-        before: the message before it in the conversation, ``None`` at the start.
+        before: the message before it in the conversation as it was labelled (see :func:`labelled`), ``None``
+            at the start.
         limit: most tokens that the embedder sees whole.
         count: length of a text in the embedder's tokens.
+        speaker: who says it, where a chat has names. Questions name people, so each text starts with it.
 
     Returns:
         "message" pieces (one, or several chunks of a long message), "sentence" pieces when there are at
-        least two sentences (one sentence would repeat the message's own vector), and one "pair" piece
-        a chunk: the end of the message before, then the chunk's beginning.
+        least two sentences (one sentence would repeat the message's own vector), and one "pair" piece:
+        the end of the message before, then the message's beginning.
     """
-    chunks = split_to_fit(text, limit, count)
-    found = [Piece("message", chunk) for chunk in chunks]
-    parts = [piece for sentence in sentences(text) for piece in split_to_fit(sentence, limit, count)]
+    room = max(1, limit - count(labelled("", speaker)) - 1) if speaker else limit
+    chunks = split_to_fit(text, room, count)
+    found = [Piece("message", labelled(chunk, speaker)) for chunk in chunks]
+    parts = [piece for sentence in sentences(text) for piece in split_to_fit(sentence, room, count)]
     if len(parts) > 1 and parts != chunks:
-        found.extend(Piece("sentence", part) for part in parts)
+        found.extend(Piece("sentence", labelled(part, speaker)) for part in parts)
     if before is not None and before.strip():
-        found.append(Piece("pair", _pair(before, chunks[0], limit, count)))
+        found.append(Piece("pair", _pair(before, labelled(chunks[0], speaker), limit, count)))
     return found
+
+
+def labelled(text: str, speaker: str | None) -> str:
+    """The text as its embedding sees it: after the speaker's name, where there is one."""
+    return f"{speaker}: {text}" if speaker else text
 
 
 def _pair(before: str, text: str, limit: int, count: Callable[[str], int]) -> str:

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 from rhea.recall.dates import message_day
-from rhea.recall.lexicon import Lexicon
+from rhea.recall.lexicon import Lexicon, window
 from rhea.recall.words import terms
 from rhea.stores.base import MessageVectors
 from rhea.types import TurnRecord, TurnState
@@ -45,6 +45,10 @@ class Growing:
         """Bytes allocated."""
         return int(self._data.nbytes)
 
+    def truncate(self, length: int) -> None:
+        """Forget what comes after the first ``length`` rows."""
+        self._length = min(self._length, length)
+
     def extend(self, rows: NDArray[Any] | Sequence[int]) -> None:
         """Append rows of the array's width."""
         needed = self._length + len(rows)
@@ -63,6 +67,14 @@ class VectorChannel:
         self._vectors = Growing(np.float32, dim)
         self._rows = Growing(np.int64)
 
+    def __len__(self) -> int:
+        return len(self._vectors)
+
+    @property
+    def vectors(self) -> NDArray[np.float32]:
+        """float32 of shape (vectors, d), in the order in which they were added."""
+        return self._vectors.view
+
     @property
     def nbytes(self) -> int:
         """Bytes allocated."""
@@ -73,24 +85,30 @@ class VectorChannel:
         self._vectors.extend(vectors)
         self._rows.extend([row] * len(vectors))
 
-    def largest(self, queries: NDArray[np.float32], messages: int) -> NDArray[np.float32]:
-        """Largest cosine between any query vector and any vector of each message (paper: HCR score).
+    def largest(self, groups: Sequence[NDArray[np.float32]], messages: int) -> list[NDArray[np.float32]]:
+        """Largest cosine between any vector of a group and any vector of each message (paper: HCR score).
 
         Args:
-            queries: float32 of shape (q, d), rows L2-normalised.
+            groups: wordings of the question, each float32 of shape (q, d), rows L2-normalised.
             messages: number of messages in the index.
 
         Returns:
-            float32 of shape (messages,); NaN where a message has no vector in this channel.
+            For each group float32 of shape (messages,); NaN where a message has no vector in this channel.
         """
-        best = np.full(messages, np.nan, dtype=np.float32)
-        vectors = self._vectors.view
-        if len(vectors) and len(queries):
-            similar = (vectors @ queries.T).max(axis=1)
-            rows = self._rows.view
-            best[rows] = -np.inf
-            np.maximum.at(best, rows, similar.astype(np.float32))
-        return best
+        vectors, rows = self._vectors.view, self._rows.view
+        out = [np.full(messages, np.nan, dtype=np.float32) for _ in groups]
+        if not len(vectors):
+            return out
+        # One pass over the vectors for all groups: reading them is what takes the time.
+        similar = vectors @ np.concatenate(groups).T
+        start = 0
+        for best, group in zip(out, groups, strict=True):
+            if len(group):
+                own = similar[:, start : start + len(group)].max(axis=1)
+                start += len(group)
+                best[rows] = -np.inf
+                np.maximum.at(best, rows, own)
+        return out
 
 
 class ConversationIndex:
@@ -120,6 +138,9 @@ class ConversationIndex:
         self._row_of: dict[int, int] = {}
         self._with_vectors: set[int] = set()
         self._covered = 0
+        self._first_vector = Growing(np.int64)
+        self._norms = Growing(np.float32)
+        self._stale_from = 0
 
     def __len__(self) -> int:
         """Number of messages."""
@@ -193,7 +214,32 @@ class ConversationIndex:
                 self._roles.extend([ROLE_CODES[message.role]])
                 self._days.extend([message_day(message.time)])
                 self._speaker_codes.extend([self._speaker(message.name)])
+                self._first_vector.extend([-1])
                 self.lexicon.add(terms(message.text))
+
+    def block_norms(self, reach: int) -> NDArray[np.float32]:
+        """Length of the mean of the message vectors around each message: float32 of shape (messages,).
+
+        With it the cosine to a block's mean vector is a window mean of cosines, and no block is embedded.
+        Only what changed since the last call is worked out.
+        """
+        n = len(self)
+        start = max(0, min(self._stale_from, len(self._norms)) - reach)
+        if start < n and (self._stale_from < n or len(self._norms) < n):
+            base = max(0, start - reach)
+            held = self.channels.get("message")
+            places = self._first_vector.view[base:n]
+            vectors = np.zeros((n - base, self.dim), dtype=np.float64)
+            if held is not None:
+                vectors[places >= 0] = held.vectors[places[places >= 0]]
+            low, high = window(n, reach)
+            low, high = low[start:] - base, high[start:] - base
+            running = np.concatenate((np.zeros((1, self.dim)), np.cumsum(vectors, axis=0)))
+            means = (running[high] - running[low]) / (high - low)[:, None]
+            self._norms.truncate(start)
+            self._norms.extend(np.maximum(np.linalg.norm(means, axis=1), 1e-3).astype(np.float32))
+            self._stale_from = n
+        return self._norms.view
 
     def add_vectors(self, found: Iterable[MessageVectors]) -> None:
         """Add vectors of messages that are held; others and those already there are passed over."""
@@ -205,6 +251,9 @@ class ConversationIndex:
             kinds = np.asarray(item.channels)
             for channel in dict.fromkeys(item.channels):
                 held = self.channels.setdefault(channel, VectorChannel(self.dim))
+                if channel == "message":
+                    self._first_vector.view[row] = len(held)
+                    self._stale_from = min(self._stale_from, row)
                 held.add(row, item.vectors[kinds == channel])
 
     def _speaker(self, name: str | None) -> int:

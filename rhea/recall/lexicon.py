@@ -14,7 +14,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["Lexicon"]
+__all__ = ["Lexicon", "window", "window_sums"]
 
 _K1 = 1.2
 _B = 0.5
@@ -55,26 +55,50 @@ class Lexicon:
         frequency = len(self._documents[term])
         return float(np.log1p((len(self) - frequency + 0.5) / (frequency + 0.5)))
 
-    def scores(self, query: Mapping[str, float]) -> NDArray[np.float32]:
-        """BM25 of every document.
+    def scores(self, query: Mapping[str, float], reach: int = 0) -> NDArray[np.float32]:
+        """BM25 of every document, or of the block of documents around it.
 
         Args:
             query: terms and their weights.
+            reach: documents on each side that are read as one with it; 0 for the document alone.
 
         Returns:
             float32 of shape (documents,); 0 where no term occurs.
         """
-        total = np.zeros(len(self), dtype=np.float32)
-        if not len(self):
+        n = len(self)
+        total = np.zeros(n, dtype=np.float32)
+        if not n:
             return total
-        lengths = np.asarray(self._lengths, dtype=np.float32)
+        lengths = np.array(self._lengths, dtype=np.float32)
+        if reach:
+            low, high = window(n, reach)
+            lengths = window_sums(lengths, low, high)
         norm = _K1 * (1.0 - _B + _B * lengths / max(float(lengths.mean()), 1.0))
         for term in sorted(query):
             if term not in self._documents:
                 continue
-            documents = np.asarray(self._documents[term])
-            counts = np.asarray(self._counts[term], dtype=np.float32)
+            # Copies, because a growing array cannot be appended to while numpy looks at it.
+            documents = np.array(self._documents[term])
+            counts = np.array(self._counts[term], dtype=np.float32)
             weight = np.float32(query[term] * self.rarity(term))
-            # A document occurs once in a posting list, so plain indexing adds without losing anything.
-            total[documents] += weight * counts * (_K1 + 1.0) / (counts + norm[documents])
+            if reach:
+                dense = np.zeros(n, dtype=np.float32)
+                dense[documents] = counts
+                counts = window_sums(dense, low, high)
+                total += weight * counts * (_K1 + 1.0) / (counts + norm)
+            else:
+                # A document occurs once in a posting list, so plain indexing adds without losing anything.
+                total[documents] += weight * counts * (_K1 + 1.0) / (counts + norm[documents])
         return total
+
+
+def window(n: int, reach: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """First and past-the-end index of the window around each of ``n`` places, cut at the ends."""
+    places = np.arange(n)
+    return np.maximum(places - reach, 0), np.minimum(places + reach + 1, n)
+
+
+def window_sums(values: NDArray[np.float32], low: NDArray[np.int64], high: NDArray[np.int64]) -> NDArray[np.float32]:
+    """Sum of the values in each window."""
+    running = np.concatenate(([0.0], np.cumsum(values, dtype=np.float64)))
+    return np.asarray(running[high] - running[low], dtype=np.float32)

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rhea.embed import Embedder
+from rhea.observe import step
 from rhea.recall.cache import IndexCache
 from rhea.recall.calibration import Calibration, calibration_for
 from rhea.recall.chunks import split_to_fit
@@ -22,7 +23,7 @@ from rhea.recall.dates import asks_for_time
 from rhea.recall.decide import Candidate, Choice, Kept, decide
 from rhea.recall.index import ConversationIndex
 from rhea.recall.render import Part, PlannedEpisode, day_of, render_background, render_episode, render_part
-from rhea.recall.score import MessageScores, Query, score_messages
+from rhea.recall.score import MessageScores, Query, score_messages, wordings
 from rhea.stores.base import Store
 from rhea.types import Decision, EpisodeTrace, Message, OwnerId, RecallMode, RecallScope, TurnRecord
 
@@ -142,8 +143,12 @@ class Recall:
         """The calibration in use."""
         return self._given_calibration or calibration_for(self._embedder.id)
 
-    def embed_query(self, text: str) -> NDArray[np.float32]:
-        """Vectors of a question, chunked when it is long: float32 of shape (q, d)."""
+    def ask(self, index: ConversationIndex, text: str) -> Query:
+        """The question and its vectors: as asked, and without the names of the conversation's speakers."""
+        asked, bare = (self._vectors(wording) for wording in wordings(text, index.speakers))
+        return Query(text, asked, bare)
+
+    def _vectors(self, text: str) -> NDArray[np.float32]:
         if not text.strip():
             return np.zeros((0, self._embedder.dim), np.float32)
         return self._embedder.embed(split_to_fit(text, self._embedder.max_tokens, self._embedder.count))
@@ -153,7 +158,6 @@ class Recall:
         owner: OwnerId,
         conversation_id: int,
         query: str,
-        query_vectors: NDArray[np.float32] | None = None,
         *,
         budget: int,
         count: Callable[[str], int],
@@ -168,7 +172,6 @@ class Recall:
             owner: the user.
             conversation_id: the conversation.
             query: the user's text of this turn.
-            query_vectors: its vectors, when already made (see :meth:`embed_query`).
             budget: most tokens that background and recent may take together, as rendered.
             count: tokens of a text, as the attached model counts.
             counter: name of the tokenizer, under which counts are remembered.
@@ -176,10 +179,11 @@ class Recall:
             scope: this conversation, or all of the user's.
             before_position: position of this turn; only earlier ones are recalled.
         """
-        vectors = self.embed_query(query) if query_vectors is None else query_vectors
+        index = self.cache.get(owner, conversation_id, before=before_position)
+        with step("embed"):
+            asked = self.ask(index, query)
         with self.cache.lock:
-            index = self.cache.get(owner, conversation_id, before=before_position)
-            scores = score_messages(index, Query(query, vectors), self.calibration)
+            scores = score_messages(index, asked, self.calibration)
             rows = _shortlist(index, scores.score, budget, mode)
             turns = {t.id: t for t in self._store.turns_by_id(owner, sorted({int(index.turn_ids[r]) for r in rows}))}
             days = asks_for_time(query) or budget >= _DAYS_FROM

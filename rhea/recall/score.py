@@ -1,15 +1,20 @@
 """From many channels to one calibrated score per message.
 
-Each channel (largest sentence cosine, whole message, with the message before, words) is brought to one
-scale by its mean and spread over the conversation, shrunk towards the calibration's background values so
-that three messages score as soberly as three thousand. The weighted sum, smoothed over neighbours, goes
-through a logistic curve that the calibration fitted: a score of 0.5 means "as likely as not that this
-message holds what the question needs", for any embedder. Pure numpy, no database, no model.
+Channels: the nearest sentence, the whole message and the message with the one before it, each against the
+question as asked and against the question without the speakers' names (every message of a two-person chat
+is "about" both names); the block of messages around; the words of the message and of its block. Each
+channel is brought to one scale by its mean and spread over the conversation, shrunk towards the
+calibration's background levels, so that three messages score as soberly as three thousand. Added to the
+weighted sum: who speaks, when it was said, what the neighbours score. A logistic curve makes it a
+probability, the same for any embedder. Pure numpy, no database, no model.
 """
 
 from __future__ import annotations
 
+import re
+from collections.abc import Sequence
 from dataclasses import dataclass, field
+from datetime import date
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,37 +22,70 @@ from numpy.typing import NDArray
 from rhea.recall.calibration import Calibration
 from rhea.recall.dates import named_dates
 from rhea.recall.index import ConversationIndex
+from rhea.recall.lexicon import window, window_sums
 from rhea.recall.words import terms
 
-__all__ = ["MessageScores", "Query", "Weights", "score_messages"]
+__all__ = [
+    "CHANNELS",
+    "MessageScores",
+    "Query",
+    "Weights",
+    "fused_scores",
+    "raw_channels",
+    "score_messages",
+    "wordings",
+]
 
 Vector = NDArray[np.float32]
 
-_BLOCK = 2
+CHANNELS = (
+    "sentence",
+    "message",
+    "pair",
+    "sentence_bare",
+    "message_bare",
+    "pair_bare",
+    "block",
+    "words",
+    "block_words",
+)
+"""Channels that a calibration has levels for."""
+
+_REACH = 2
 """Messages on each side that make a block."""
 
 
 @dataclass(frozen=True, slots=True)
 class Weights:
-    """How much each channel counts, found on development conversations and kept fixed."""
+    """How much each channel counts; set by hand on development conversations and kept fixed."""
 
     sentence: float = 1.0
     message: float = 1.0
-    pair: float = 1.0
-    words: float = 1.0
+    pair: float = 0.6
+    sentence_bare: float = 0.5
+    message_bare: float = 0.5
+    pair_bare: float = 0.5
     block: float = 0.7
-    block_words: float = 0.7
-    neighbour: float = 0.15
-    recency: float = 0.05
+    words: float = 0.9
+    block_words: float = 0.9
+    speaker: float = 2.2
+    """Added for messages of the one speaker whom the question names."""
+    date: float = 5.0
+    """Added for messages of a day that the question names; half of it for a month or a year."""
+    neighbour: float = 0.1
+    recency: float = 0.1
+    """Added to the newest message, falling to 0 at the oldest: decides between equals."""
 
 
 @dataclass(frozen=True, slots=True)
 class Query:
-    """The question as the channels see it."""
+    """The question as the channels see it: the text, and its vectors as asked and without names."""
 
     text: str
-    vectors: Vector
+    asked: Vector
     """float32 of shape (q, d), rows L2-normalised; q is 0 when there is no embedder."""
+    bare: Vector
+    """The same for the wording without the speakers' names; ``asked`` again when there are none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,63 +95,104 @@ class MessageScores:
     score: Vector
     """float32 of shape (messages,), calibrated, in [0, 1]."""
     channels: dict[str, Vector] = field(default_factory=dict)
-    """What each channel said: cosines for vectors, BM25 for words."""
+    """What each channel said: cosines for vectors, BM25 for words, 0 or 1 (or a half) for speaker and date."""
 
 
-def score_messages(
+def wordings(text: str, speakers: Sequence[str]) -> tuple[str, str]:
+    """The question as asked, and without the names of the conversation's speakers."""
+    names = {part for speaker in speakers for part in (speaker, *speaker.split()) if len(part) > 1}
+    if not names:
+        return text, text
+    longest_first = sorted(names, key=lambda n: (-len(n), n))
+    pattern = r"\b(?:" + "|".join(map(re.escape, longest_first)) + r")(?:['’]s)?\b"
+    bare = re.sub(r"\s+", " ", re.sub(pattern, "", text, flags=re.IGNORECASE)).strip()
+    return text, bare if terms(bare) else text
+
+
+def raw_channels(index: ConversationIndex, query: Query) -> dict[str, Vector]:
+    """What each channel says of each message, on its own scale; NaN where it has nothing to say."""
+    n = len(index)
+    found: dict[str, Vector] = {}
+    for channel in ("message", "sentence", "pair"):
+        held = index.channels.get(channel)
+        empty = np.full(n, np.nan, dtype=np.float32)
+        asked, bare = held.largest([query.asked, query.bare], n) if held else (empty, empty)
+        for name, own in ((channel, asked), (f"{channel}_bare", bare)):
+            if channel == "message":
+                found[name] = own
+            else:
+                # A message of one sentence is its own sentence, and the first of all its own pair.
+                whole = found[name.replace(channel, "message")]
+                found[name] = np.fmax(own, whole) if channel == "sentence" else np.where(np.isnan(own), whole, own)
+    low, high = window(n, _REACH)
+    means = window_sums(np.nan_to_num(found["message"]), low, high) / (high - low)
+    found["block"] = np.asarray(means / index.block_norms(_REACH), dtype=np.float32)
+    asked_for = dict.fromkeys(terms(wordings(query.text, index.speakers)[1]), 1.0)
+    found["words"] = index.lexicon.scores(asked_for)
+    found["block_words"] = index.lexicon.scores(asked_for, _REACH)
+    return found
+
+
+def fused_scores(
     index: ConversationIndex, query: Query, calibration: Calibration, weights: Weights | None = None
-) -> MessageScores:
-    """Score every message of the index against the question.
+) -> tuple[Vector, dict[str, Vector]]:
+    """The weighted sum before calibration, and the raw channels.
 
     Args:
         index: the conversation.
         query: the question.
         calibration: of the embedder that made the vectors.
         weights: of the channels.
+
+    Returns:
+        float32 of shape (messages,), and the channels by name.
     """
     weights = weights or Weights()
     n = len(index)
     if n == 0:
-        return MessageScores(np.zeros(0, np.float32))
-    found: dict[str, Vector] = {}
-    message = _cosines(index, "message", query.vectors)
-    found["message"] = message
-    for channel in ("sentence", "pair"):
-        own = _cosines(index, channel, query.vectors)
-        # A message of one sentence, or the first of all, is its own sentence and pair.
-        found[channel] = np.fmax(own, message) if channel == "sentence" else np.where(np.isnan(own), message, own)
-    found["words"] = index.lexicon.scores(_query_terms(index, query.text))
+        return np.zeros(0, np.float32), {}
+    found = raw_channels(index, query)
+    fused = np.zeros(n, dtype=np.float32)
+    for name in CHANNELS:
+        fused += np.float32(getattr(weights, name)) * calibration.scale(name, found[name])
+    found["speaker"] = _speaker_named(index, query.text)
+    found["date"] = _date_named(index, query.text)
+    fused += np.float32(weights.speaker) * found["speaker"] + np.float32(weights.date) * found["date"]
+    fused = fused + np.float32(weights.neighbour) * _both_sides(fused)
+    fused += np.float32(weights.recency) * np.linspace(0.0, 1.0, n, dtype=np.float32)
+    return fused, found
 
-    scaled = {name: calibration.scale(name, values) for name, values in found.items()}
-    fused = sum(
-        (getattr(weights, name) * scaled[name] for name in ("sentence", "message", "pair", "words")),
-        np.zeros(n, np.float32),
-    )
-    fused = fused + weights.block * _standard(_box(scaled["message"], _BLOCK))
-    fused = fused + weights.block_words * _standard(_box(scaled["words"], _BLOCK))
-    fused = fused + weights.neighbour * _both_sides(fused)
-    fused = fused + weights.recency * np.linspace(0.0, 1.0, n, dtype=np.float32)
+
+def score_messages(
+    index: ConversationIndex, query: Query, calibration: Calibration, weights: Weights | None = None
+) -> MessageScores:
+    """Score every message of the index against the question; see :func:`fused_scores`."""
+    fused, found = fused_scores(index, query, calibration, weights)
     return MessageScores(calibration.probability(fused), {k: np.nan_to_num(v, nan=0.0) for k, v in found.items()})
 
 
-def _cosines(index: ConversationIndex, channel: str, vectors: Vector) -> Vector:
-    held = index.channels.get(channel)
-    if held is None or not len(vectors):
-        return np.full(len(index), np.nan, dtype=np.float32)
-    return held.largest(vectors, len(index))
+def _speaker_named(index: ConversationIndex, text: str) -> Vector:
+    """1 for messages of the speaker whom the question names, when it names exactly one."""
+    words = set(re.findall(r"\w+", text.casefold()))
+    named = [i for i, name in enumerate(index.speakers) if words & set(re.findall(r"\w+", name.casefold()))]
+    if len(named) != 1:
+        return np.zeros(len(index), dtype=np.float32)
+    return np.asarray(index.speaker_codes == named[0], dtype=np.float32)
 
 
-def _query_terms(index: ConversationIndex, text: str) -> dict[str, float]:
-    return dict.fromkeys(terms(text), 1.0)
-
-
-def _box(values: Vector, reach: int) -> Vector:
-    """Mean over the window of ``reach`` messages on each side."""
-    padded = np.concatenate(([0.0], np.cumsum(values, dtype=np.float64)))
-    n = len(values)
-    low = np.maximum(np.arange(n) - reach, 0)
-    high = np.minimum(np.arange(n) + reach + 1, n)
-    return np.asarray((padded[high] - padded[low]) / (high - low), dtype=np.float32)
+def _date_named(index: ConversationIndex, text: str) -> Vector:
+    """1 for messages of a day that the question names, a half for those of a month or a year."""
+    hit = np.zeros(len(index), dtype=np.float32)
+    wanted = named_dates(text)
+    days = index.days
+    if not wanted or not days.any():
+        return hit
+    for day in np.unique(days[days > 0]).tolist():
+        when = date.fromordinal(day)
+        share = max((1.0 if named.day else 0.5 for named in wanted if named.matches(when)), default=0.0)
+        if share:
+            hit[days == day] = share
+    return hit
 
 
 def _both_sides(values: Vector) -> Vector:
@@ -121,24 +200,3 @@ def _both_sides(values: Vector) -> Vector:
     out[1:] += values[:-1]
     out[:-1] += values[1:]
     return out
-
-
-def _standard(values: Vector) -> Vector:
-    spread = float(values.std())
-    if spread <= 1e-6:
-        return np.zeros_like(values)
-    return np.asarray((values - values.mean()) / spread, dtype=np.float32)
-
-
-def dates_match(index: ConversationIndex, text: str) -> NDArray[np.bool_]:
-    """Which messages were said on a date that the question names."""
-    from datetime import date
-
-    wanted = named_dates(text)
-    days = index.days
-    hit = np.zeros(len(index), dtype=bool)
-    if wanted:
-        for day in np.unique(days[days > 0]).tolist():
-            if any(named.matches(date.fromordinal(day)) for named in wanted):
-                hit |= days == day
-    return hit

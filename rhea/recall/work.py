@@ -13,13 +13,13 @@ import numpy as np
 
 from rhea.compress.base import Compressor
 from rhea.embed import Embedder
-from rhea.recall.chunks import pieces
+from rhea.recall.chunks import labelled, pieces
 from rhea.stores.base import MessageVectors, Store, WorkItem
 from rhea.types import OwnerId, TurnRecord
 
 __all__ = ["settle", "vectors_of"]
 
-_BATCH = 64
+_BATCH = 256
 """Pieces of work a claim: large enough to fill the embedder's batches, small enough for its lease."""
 _LEASE_SECONDS = 300.0
 
@@ -82,7 +82,7 @@ def vectors_of(
 
     Args:
         turns: the turns.
-        before: for each, the text of the message just before it; ``None`` at the start.
+        before: for each, the message just before it, labelled; ``None`` at the start.
         embedder: makes the vectors.
 
     Returns:
@@ -94,10 +94,10 @@ def vectors_of(
     for turn, previous in zip(turns, before, strict=True):
         plan: list[tuple[int, tuple[str, ...], slice]] = []
         for message in turn.messages:
-            made = pieces(message.text, previous, limit, count)
+            made = pieces(message.text, previous, limit, count, speaker=message.name)
             plan.append((message.id, tuple(p.channel for p in made), slice(len(texts), len(texts) + len(made))))
             texts.extend(p.text for p in made)
-            previous = message.text
+            previous = labelled(message.text, message.name)
         plans.append(plan)
     vectors = embedder.embed(texts) if texts else np.zeros((0, embedder.dim), np.float32)
     return [
@@ -151,5 +151,11 @@ def _texts_before(store: Store, owner: OwnerId, turns: Sequence[TurnRecord]) -> 
         earlier = known.get((turn.conversation_id, turn.position - 1))
         if earlier is None and turn.position > 1:
             earlier = next(iter(store.last_turns(owner, turn.conversation_id, 1, before=turn.position)), None)
-        found.append(earlier.messages[-1].text if earlier is not None and earlier.messages else None)
+        found.append(_last_words(earlier))
     return found
+
+
+def _last_words(turn: TurnRecord | None) -> str | None:
+    if turn is None or not turn.messages:
+        return None
+    return labelled(turn.messages[-1].text, turn.messages[-1].name)
