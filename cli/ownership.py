@@ -130,9 +130,13 @@ def parse_age(text: str) -> timedelta:
     return timedelta(days=days)
 
 
+def _at_a_terminal() -> bool:
+    return sys.stdin.isatty() and sys.stdout.isatty()
+
+
 def _ask(question: str, yes: bool) -> None:
     """Only a person at a terminal is asked; a script that names its target means it."""
-    if not yes and sys.stdin.isatty() and sys.stdout.isatty() and not typer.confirm(question):
+    if not yes and _at_a_terminal() and not typer.confirm(question):
         raise typer.Exit(1)
 
 
