@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from rhea.memory import Conversation, Rhea
 
-__all__ = ["COMMANDS", "Terminal", "line_reader"]
+__all__ = ["COMMANDS", "Terminal", "command_completer", "line_reader"]
 
 COMMANDS = {
     "/help": "these commands",
@@ -223,7 +223,7 @@ def line_reader(terminal: Terminal) -> Callable[[], str]:
     session: PromptSession[str] = PromptSession(
         FormattedText([("bold ansicyan", "› ")]),
         history=InMemoryHistory(list(said)),
-        completer=_completer(),
+        completer=command_completer(),
         complete_while_typing=True,
         key_bindings=keys,
         prompt_continuation="  ",
@@ -233,7 +233,8 @@ def line_reader(terminal: Terminal) -> Callable[[], str]:
     return session.prompt
 
 
-def _completer() -> Completer:
+def command_completer() -> Completer:
+    """Completes `COMMANDS`, and nothing in a message."""
     from prompt_toolkit.completion import CompleteEvent, Completer, Completion
     from prompt_toolkit.document import Document
 

@@ -79,7 +79,7 @@ class EchoModel:
             return self._reply(messages)
         if self._reply is not None:
             return self._reply
-        return "You said: " + messages[-1]["content"].rstrip().splitlines()[-1]
+        return "You said: " + messages[-1]["content"].rstrip().splitlines()[-1].removeprefix("Question: ")
 
 
 class HashEmbedder:
