@@ -74,7 +74,10 @@ Database = Annotated[
     ),
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")]
-Budget = Annotated[int | None, typer.Option("--budget", metavar="TOKENS", help="Most tokens that a context takes.")]
+Budget = Annotated[
+    int | None,
+    typer.Option("--budget", metavar="TOKENS", help="Most tokens that a context takes.", show_default="4096"),
+]
 
 
 @contextmanager
