@@ -15,6 +15,13 @@ COMMAND_MODULES: tuple[str, ...] = (
     "why",
     "db",
     "ownership",
+    "instructions",
+    "bench_instructions",
+    "importing",
+    "search",
+    "bench_recall",
+    "bench_overhead",
+    "bench_quality",
 )
 """Modules of this package that register commands on the applications in `app`."""
 

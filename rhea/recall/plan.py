@@ -22,7 +22,7 @@ from rhea.recall.chunks import split_to_fit
 from rhea.recall.dates import asks_for_time
 from rhea.recall.decide import Candidate, Choice, Kept, decide
 from rhea.recall.index import ConversationIndex
-from rhea.recall.render import Part, PlannedEpisode, day_of, render_background, render_episode, render_part
+from rhea.recall.render import Part, PlannedEpisode, day_of, raw_part, render_background, render_episode, render_part
 from rhea.recall.score import MessageScores, Query, score_messages, wordings
 from rhea.stores.base import Store
 from rhea.types import Decision, EpisodeTrace, Message, OwnerId, RecallMode, RecallScope, TurnRecord
@@ -248,11 +248,6 @@ def _over(plan: RecallPlan, budget: int, count: Callable[[str], int]) -> bool:
     text = plan.background_text()
     recent = "\n".join(render_episode(e) for e in plan.recent)
     return (count(text) if text else 0) + (count(recent) if recent else 0) > budget
-
-
-def raw_part(message: Message) -> Part:
-    """A message as it stands."""
-    return Part(message.id, message.role, message.text, True, message.name, message.time)
 
 
 def _digest_part(turn: TurnRecord, message: Message) -> Part | None:

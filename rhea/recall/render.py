@@ -10,9 +10,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from rhea.recall.dates import message_day, short_day
-from rhea.types import Decision, Role, TurnRecord
+from rhea.types import Decision, Message, Role, TurnRecord
 
-__all__ = ["Part", "PlannedEpisode", "day_of", "render_background", "render_episode", "render_part"]
+__all__ = ["Part", "PlannedEpisode", "day_of", "raw_part", "render_background", "render_episode", "render_part"]
 
 _LABELS: dict[str, str] = {"user": "User", "assistant": "Assistant", "system": "System", "tool": "Tool"}
 
@@ -46,6 +46,11 @@ class PlannedEpisode:
     """Whether it stands in the recent section (the last exchange) rather than in the background."""
     conversation: str | None = None
     """Name of the conversation it comes from, when not the current one."""
+
+
+def raw_part(message: Message) -> Part:
+    """A message as it stands."""
+    return Part(message.id, message.role, message.text, True, message.name, message.time)
 
 
 def render_part(part: Part) -> str:
