@@ -89,7 +89,7 @@ class UserData:
     def lines(self) -> Iterator[str]:
         """The lines of the export, without line ends."""
         for kind, values in self._store.user_rows(self._owner):
-            head: dict[str, Any] = {"rhea": FORMAT, "kind": kind} if kind == "user" else {"kind": kind}
+            head: dict[str, Any] = {"rhea": FORMAT, "type": kind} if kind == "user" else {"type": kind}
             yield json.dumps(head | {key: _plain(value) for key, value in values.items()}, ensure_ascii=False)
 
     def erase(self, conversation: str | None = None, *, compact: bool = True) -> Erasure:
@@ -142,7 +142,7 @@ def is_export(path: str | Path) -> bool:
             first = json.loads(file.readline(1 << 16))
     except (OSError, ValueError):
         return False
-    return isinstance(first, dict) and "rhea" in first and first.get("kind") == "user"
+    return isinstance(first, dict) and "rhea" in first and first.get("type") == "user"
 
 
 def restore(store: Store, path: str | Path, *, user: str | None = None) -> str:
@@ -176,14 +176,14 @@ def _read(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
                     values = json.loads(line)
                     if number == 1 and values.pop("rhea") != FORMAT:
                         raise ImportFormatError(f"{path}: written by a newer version: upgrade the package")
-                    kind = values.pop("kind")
+                    kind = values.pop("type")
                     for key in _MOMENTS:
                         if values.get(key) is not None:
                             values[key] = datetime.fromisoformat(values[key])
                 except (ValueError, KeyError, AttributeError, TypeError):
                     raise ImportFormatError(f"{path}, line {number}: not a line of an export") from None
                 if kind not in {"user", "conversation", "turn", "instruction", "event"}:
-                    raise ImportFormatError(f"{path}, line {number}: unknown kind '{kind}'")
+                    raise ImportFormatError(f"{path}, line {number}: unknown type '{kind}'")
                 yield kind, values
     except UnicodeDecodeError:
         raise ImportFormatError(f"{path} is not UTF-8") from None
