@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from rhea.instructions.head import packaged_head
 from rhea.instructions.lifecycle import expiry, relate, scope_of, topic_of, until_of
 from rhea.instructions.revoke import withdrawal, withdrawn
 from rhea.instructions.sentences import split_sentences
@@ -42,6 +43,9 @@ _STOPS = re.compile(
     re.I,
 )
 
+_OPEN = 0.2
+"""Between this probability and its complement the judge, where there is one, is asked."""
+
 
 @dataclass(frozen=True, slots=True)
 class Detection:
@@ -63,6 +67,18 @@ class InstructionDetector:
     def __init__(self, embedder: Embedder | None = None, judge: Callable[[str], bool] | None = None) -> None:
         self._embedder = embedder
         self._judge = judge
+
+    def likely(self, readings: Sequence[Reading]) -> dict[int, float]:
+        """The head's probability for each sentence that patterns leave open, by ``id`` of its reading."""
+        unsure = [r for r in readings if r.verdict is None]
+        if self._embedder is None or not unsure:
+            return {}
+        head = packaged_head()
+        if head.embedder != self._embedder.id:
+            return {}
+        vectors = embed_clipped(self._embedder, [r.sentence.text for r in unsure])
+        values = head.probabilities(vectors, [r.signs for r in unsure])
+        return {id(r): float(p) for r, p in zip(unsure, values, strict=True)}
 
     def detect(self, text: str, active: Sequence[Instruction], history: Sequence[Instruction] = ()) -> Detection:
         """What ``text`` adds, confirms, supersedes and revokes.
@@ -87,6 +103,7 @@ class _Pass:
         self._text = text
         self._readings = readings
         self._active = active
+        self._likely = detector.likely(readings)
         self._changes: list[InstructionChange] = []
         self._notes: list[str] = []
 
@@ -109,7 +126,12 @@ class _Pass:
             self._take(reading, replaces)
 
     def _stands(self, reading: Reading) -> bool:
-        return reading.verdict is True
+        if reading.verdict is not None:
+            return reading.verdict
+        likely = self._likely.get(id(reading), 0.0)
+        if self._judge is not None and _OPEN < likely < 1 - _OPEN:
+            return self._judge(reading.sentence.text)
+        return likely >= packaged_head().threshold
 
     def _touches(self, text: str) -> bool:
         """An explicit replacement on a topic that an active rule governs."""

@@ -106,7 +106,7 @@ SIGNALS: dict[str, re.Pattern[str]] = {
         # roles
         "role": (
             r"\b(?:act|behave|speak|talk|respond|reply|answer|write|think)(?: to me)? (?:only |always |just )?(?:as if|as though|like|as)(?: you(?:'re| are| were))? (?:a |an |the |my |if |though |you |[A-Z])"
-            r"|\b(?:you are|you're|you will be|you'll be|you shall be|be|become) (?:now |going to be |to be |henceforth )?(?:a |an |the |my |our )(?!\w+ing\b)|\b(?:you are|you're) (?:now |to play )"
+            r"|\b(?:you are|you're|you will be|you'll be|you shall be|you become|(?:^|want you to |like you to |need you to |please |, )be) (?:now |going to be |to be |henceforth )?(?:a |an |the |my |our )(?!\w+ing\b)|\b(?:you are|you're) (?:now |to play )"
             r"|\b(?:pretend|imagine|assume|suppose) (?:to be|that you|you|you're|you are)\b|\brole-?play\b|\b(?:play|take on|assume|adopt) (?:the )?(?:role|part|persona|character|voice|identity)\b|\bstay in character\b|\bpersona of\b|\bi want you to (?:act|be|play|pretend)\b|\bmaintain(?:ing)? (?:the|her|his|their|this|your) (?:persona|character|role)\b"
         ),
         # preferences in the first person
