@@ -147,7 +147,9 @@ class SentenceTransformerEmbedder:
 
     def _open(self) -> SentenceTransformer:
         from sentence_transformers import SentenceTransformer
+        from transformers.utils import logging
 
+        logging.disable_progress_bar()  # a bar in the middle of someone's chat loop
         try:
             return SentenceTransformer(self._source, device=self._device)
         except (OSError, ValueError, RuntimeError) as error:
