@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 import sys
 from importlib import import_module
 
@@ -32,6 +33,14 @@ def main() -> None:
         import_module(f"rhea.cli.{name}")
     from rhea.cli.app import run
 
-    if isinstance(sys.stdout, io.TextIOWrapper):
-        sys.stdout.reconfigure(encoding="utf-8")  # what is stored is Unicode, whatever the locale
+    _prepare_streams()
     raise SystemExit(run())
+
+
+def _prepare_streams() -> None:
+    """A stream that the caller closed is an empty one; what is printed is UTF-8, whatever the locale."""
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, mode, encoding="utf-8"))
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(encoding="utf-8", errors="backslashreplace")

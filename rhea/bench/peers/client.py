@@ -7,6 +7,7 @@ import json
 import os
 import queue
 import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -62,7 +63,7 @@ class PeerProcess:
             stderr=(folder.parent / f"{folder.name}.log").open("w"),
             text=True,
             encoding="utf-8",
-            env=_environment(folder, options or {}),
+            env=_environment(folder, options or {}, own_home=str(python) != sys.executable),
         )
         self._lines: queue.Queue[str | None] = queue.Queue()
         threading.Thread(target=self._listen, daemon=True).start()
@@ -141,13 +142,13 @@ class PeerProcess:
         self._lines.put(None)
 
 
-def _environment(folder: Path, options: dict[str, str]) -> dict[str, str]:
-    """The process's variables: no telemetry, no network, one thread, a home of its own."""
+def _environment(folder: Path, options: dict[str, str], *, own_home: bool) -> dict[str, str]:
+    """The process's variables: no telemetry, no network, one thread; a home of its own for a peer."""
     home = folder.resolve().with_name(f"{folder.name}.home")
     home.mkdir(exist_ok=True)
     return {
         **os.environ,
-        "HOME": str(home),
+        **({"HOME": str(home)} if own_home else {}),
         "MEM0_DIR": str(home / "mem0"),
         "MEM0_TELEMETRY": "False",
         "OPENAI_API_KEY": "unused",

@@ -7,6 +7,7 @@ not, so here it is given the text, in memory.
 from __future__ import annotations
 
 import asyncio
+import os
 import re
 from pathlib import Path
 from typing import Any
@@ -20,7 +21,7 @@ from pydantic import PrivateAttr
 __all__ = ["DISTRIBUTIONS", "Driver"]
 
 DISTRIBUTIONS = ("llama-index-core", "sqlalchemy", "aiosqlite")
-LIMIT = 4096
+LIMIT = int(os.environ.get("RHEA_BENCH_BUDGET", "4096"))
 FLUSH = 512
 NEAREST = 5
 _PIECE = re.compile(r"\w{1,6}|[^\w\s]")
@@ -76,10 +77,20 @@ class Driver:
 
     def __init__(self, folder: Path, embedder: Any) -> None:
         self._loop = asyncio.new_event_loop()
-        self._folder = folder
-        self._embedding = PipedEmbedding.over(embedder)
-        self._vectors = TextStore()
-        self._memory = self._with_limit(LIMIT)
+        block = VectorMemoryBlock(
+            vector_store=TextStore(),
+            embed_model=PipedEmbedding.over(embedder),
+            similarity_top_k=NEAREST,
+            retrieval_context_window=1,
+        )
+        self._memory = Memory.from_defaults(
+            session_id="bench",
+            token_limit=LIMIT,
+            token_flush_size=min(FLUSH, LIMIT // 4),
+            memory_blocks=[block],
+            tokenizer_fn=_PIECE.findall,
+            async_database_uri=f"sqlite+aiosqlite:///{folder / 'memory.db'}",
+        )
 
     def write(self, user: str, reply: str) -> None:
         """One exchange, one call."""
@@ -91,31 +102,11 @@ class Driver:
             messages = [ChatMessage(role=m["role"], content=m["text"]) for m in exchange]
             self._loop.run_until_complete(self._memory.aput_messages(messages))
 
-    def read(self, query: str, budget: int | None) -> tuple[list[str], None]:
-        """What `aget` gives: a system message with near batches, then recent messages, oldest first.
-
-        The limit was fixed when the memory was made; a budget makes the same session anew with that limit.
-        """
-        memory = self._memory if budget is None else self._with_limit(budget)
-        found = self._loop.run_until_complete(memory.aget(input=query))
+    def read(self, query: str, _budget: int | None) -> tuple[list[str], None]:
+        """What `aget` gives: a system message with near batches, then recent messages, oldest first."""
+        found = self._loop.run_until_complete(self._memory.aget(input=query))
         return [str(m.content) for m in found], None
 
     def close(self) -> None:
         """End the event loop."""
         self._loop.close()
-
-    def _with_limit(self, limit: int) -> Memory:
-        block = VectorMemoryBlock(
-            vector_store=self._vectors,
-            embed_model=self._embedding,
-            similarity_top_k=NEAREST,
-            retrieval_context_window=1,
-        )
-        return Memory.from_defaults(
-            session_id="bench",
-            token_limit=limit,
-            token_flush_size=min(FLUSH, limit // 4),
-            memory_blocks=[block],
-            tokenizer_fn=_PIECE.findall,
-            async_database_uri=f"sqlite+aiosqlite:///{self._folder / 'memory.db'}",
-        )

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from rhea import Rhea, Settings
 from rhea import turn as steps
 from rhea.embed import packaged_embedder_path
-from rhea.memory import Turn
+from rhea.memory import Conversation, Turn
 
 __all__ = ["DISTRIBUTIONS", "Driver"]
 
@@ -56,17 +56,17 @@ class Driver:
         self._spent = dict.fromkeys(_STORING, 0.0)
         for name in _STORING:
             setattr(steps, name, self._timed(name, getattr(steps, name)))
-        self._memory = Rhea(
-            f"sqlite:///{folder / 'rhea.db'}",
-            embedder=PipedEmbedder(embedder),
-            settings=Settings(background=False, budget=int(os.environ.get("RHEA_BENCH_BUDGET", Settings().budget))),
-        )
+        self._url = f"sqlite:///{folder / 'rhea.db'}"
+        self._embedder = PipedEmbedder(embedder)
+        self._counter = _counter()
+        self._memory = self._open(Settings(background=False, budget=_default_budget()))
         self._chat = self._memory.conversation("bench", user="bench")
+        self._others: dict[int, Rhea] = {}
         self._turn: Turn | None = None
 
     def write(self, user: str, reply: str) -> dict[str, float]:
         """One exchange: what `begin` stores, the commit, and the digests and vectors made afterwards."""
-        self._begin(user)
+        self._begin(user, self._chat)
         stored = sum(self._spent.values())
         turn, self._turn = self._turn, None
         began = self._clock()
@@ -82,21 +82,32 @@ class Driver:
             "seconds": stored + done - began,
         }
 
-    def load(self, exchanges: list[list[dict[str, str]]]) -> None:
+    def load(self, exchanges: list[list[dict[str, Any]]]) -> None:
         """Many exchanges as an import stores them, then all their digests and vectors."""
         from rhea.types import Message
 
         store, chat = self._memory._services.store, self._chat
-        rows = [[Message(role=_role(m["role"]), text=m["text"]) for m in exchange] for exchange in exchanges]
+        rows = [
+            [Message(_role(m["role"]), m["text"], name=m.get("name"), time=m.get("time")) for m in exchange]
+            for exchange in exchanges
+        ]
         store.append_turns(chat._owner, chat._id, rows)
         chat.settle()
 
     def read(self, query: str, budget: int | None) -> tuple[list[str], dict[str, float]]:
-        """The messages of the next turn."""
+        """The messages of the next turn, without the question.
+
+        Args:
+            query: the question.
+            budget: tokens for what is remembered; ``None`` for the setting of the whole context.
+        """
+        chat = self._chat if budget is None else self._within(budget).conversation("bench", user="bench")
         began = self._clock()
-        turn = self._begin(query, budget)
+        turn = self._begin(query, chat)
         whole = self._clock() - began
-        return [m["content"] for m in turn.messages], {"begin": whole, "seconds": whole - sum(self._spent.values())}
+        texts = [m["content"] for m in turn.messages]
+        texts[-1] = texts[-1].removesuffix(query)
+        return texts, {"begin": whole, "seconds": whole - sum(self._spent.values())}
 
     def after_read(self) -> None:
         """Give the turn up again."""
@@ -117,11 +128,20 @@ class Driver:
 
     def close(self) -> None:
         """Release the database."""
-        self._memory.close()
+        for memory in (self._memory, *self._others.values()):
+            memory.close()
 
-    def _begin(self, text: str, budget: int | None = None) -> Turn:
+    def _open(self, settings: Settings) -> Rhea:
+        return Rhea(self._url, embedder=self._embedder, counter=self._counter, settings=settings)
+
+    def _within(self, budget: int) -> Rhea:
+        if budget not in self._others:
+            self._others[budget] = self._open(Settings(background=False, budget=budget + 4096, recall_budget=budget))
+        return self._others[budget]
+
+    def _begin(self, text: str, chat: Conversation) -> Turn:
         self._spent.update(dict.fromkeys(_STORING, 0.0))
-        self._turn = self._chat.begin(text, budget=budget)
+        self._turn = chat.begin(text)
         return self._turn
 
     def _timed(self, name: str, function: Callable[..., Any]) -> Callable[..., Any]:
@@ -135,7 +155,20 @@ class Driver:
         return call
 
 
-def _role(role: str) -> Any:
+def _default_budget() -> int:
+    return int(os.environ.get("RHEA_BENCH_BUDGET", Settings().budget))
+
+
+def _counter() -> Any:
+    """The packaged model's tokenizer where asked for, else the fallback that Rhea takes by itself."""
+    if os.environ.get("RHEA_BENCH_COUNTER") != "model":
+        return None
+    from rhea.models.counting import TokenizerCounter
+
+    return TokenizerCounter()
+
+
+def _role(role: str | None) -> Any:
     return "assistant" if role == "assistant" else "user"
 
 
