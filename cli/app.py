@@ -66,7 +66,7 @@ def run(arguments: Sequence[str] | None = None) -> int:
             return 2
         context = getattr(error, "ctx", None)
         command = context.command_path if context is not None else "rhea"
-        sys.stderr.write(f"rhea: {error.format_message()} (see `{command} --help`)\n")
+        _complain(f"{error.format_message()} (see `{command} --help`)")
         return 2
     return code if isinstance(code, int) else 0
 
@@ -95,5 +95,12 @@ def reported() -> Iterator[None]:
         message = f"{error.filename}: {error.strerror}" if error.filename else str(error)
     else:
         return
-    typer.echo(f"rhea: {' '.join(message.split())}", err=True)
+    _complain(message)
     raise typer.Exit(2)
+
+
+def _complain(message: str) -> None:
+    """One line on stderr; names that it quotes cannot steer the terminal."""
+    from rhea.cli.drawing import printable
+
+    sys.stderr.write(f"rhea: {' '.join(printable(message).split())}\n")

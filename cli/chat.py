@@ -60,7 +60,7 @@ def chat(
     """
     from rhea.settings import Settings
 
-    interactive = not as_json and sys.stdin.isatty() and sys.stdout.isatty()
+    interactive = not as_json and at_a_terminal()
     with reported():
         settings: dict[str, Any] = {"recall": recall} | ({"budget": budget} if budget is not None else {})
         chosen = choose_model(model, base_url=base_url, tokenizer=tokenizer, reserve=reserve, temperature=temperature)
@@ -115,6 +115,11 @@ def choose_model(
 
     sampling = Sampling(temperature=temperature) if temperature > 0 else None
     return TransformersModel(name, sampling=sampling, reserve=reserve)
+
+
+def at_a_terminal() -> bool:
+    """Whether a person can type and read here."""
+    return sys.stdin.isatty() and sys.stdout.isatty()
 
 
 def default_embedder() -> Embedder:

@@ -14,7 +14,7 @@ from rich.console import Console
 from rich.text import Text
 
 from rhea.cli.answering import Answer, answer
-from rhea.cli.drawing import footer, history_view, printable, rules_view, why_view
+from rhea.cli.drawing import commands_view, footer, history_view, printable, rules_view, why_view
 from rhea.cli.wrapping import WordWrap
 from rhea.errors import RheaError, StoreError
 from rhea.types import TurnState
@@ -160,8 +160,7 @@ class Terminal:
                 self._unsaved = None
 
     def _help(self, _rest: str) -> None:
-        for name, meaning in COMMANDS.items():
-            self.console.print(Text(f"{name:<10}", style="cyan") + Text(meaning))
+        self.console.print(commands_view(COMMANDS))
 
     def _why(self, rest: str) -> None:
         position = self._number(rest)

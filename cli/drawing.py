@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from rich.console import Console, ConsoleOptions, Group, RenderableType, RenderResult
 from rich.measure import Measurement
@@ -19,6 +19,7 @@ from rhea.explain import GLYPHS, bar_cells, counts, summary_line, timeline, top_
 from rhea.types import Context, ConversationSummary, Decision, Instruction, TurnRecord, TurnState
 
 __all__ = [
+    "commands_view",
     "conversations_view",
     "footer",
     "history_view",
@@ -163,6 +164,16 @@ def conversations_view(found: Sequence[ConversationSummary]) -> RenderableType:
         used = summary.updated_at.astimezone().strftime("%Y-%m-%d %H:%M")
         table.add_row(Text(printable(summary.name)), f"{summary.turns:,}", used)
     return table
+
+
+def commands_view(commands: Mapping[str, str]) -> RenderableType:
+    """Names and what they do, in two columns."""
+    rows = Table.grid(padding=(0, 2))
+    rows.add_column(style="cyan", no_wrap=True)
+    rows.add_column(overflow="fold")
+    for name, meaning in commands.items():
+        rows.add_row(name, meaning)
+    return rows
 
 
 def footer(context: Context, seconds: float, *, interrupted: bool) -> Text:

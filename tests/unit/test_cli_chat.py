@@ -267,3 +267,61 @@ def test_json_lines_are_flushed_turn_by_turn(rhea_cli, monkeypatch) -> None:
     monkeypatch.setattr("rhea.cli.chat_piped.print_json", lambda value: flushed.append(value["position"]))
     rhea_cli(*ECHO, "--json", stdin=b"a\nb\n")
     assert flushed == [1, 2]
+
+
+def test_in_a_terminal_the_prompt_comes_after_loading(rhea_cli, monkeypatch) -> None:
+    class Loading(EchoModel):
+        loaded = False
+
+        def load(self) -> None:
+            self.loaded = True
+
+    model = Loading()
+    use_model(monkeypatch, model)
+    lines = iter(["hello", "/quit"])
+
+    def line_reader(terminal: Any) -> Callable[[], str]:
+        assert model.loaded
+        return lines.__next__
+
+    monkeypatch.setattr("rhea.cli.chat_terminal.line_reader", line_reader)
+    monkeypatch.setattr("rhea.cli.chat.at_a_terminal", lambda: True)
+    done = rhea_cli("chat")
+    assert done.code == 0
+    assert "echo · ada / main" in done.out
+    assert "You said: hello\n" in done.out
+    assert "loading echo" not in done.out
+
+
+def test_json_is_never_interactive(rhea_cli, monkeypatch) -> None:
+    monkeypatch.setattr("rhea.cli.chat.at_a_terminal", lambda: True)
+    assert rhea_cli(*ECHO, "--json", stdin=b"hello\n").json["reply"] == "You said: hello"
+
+
+def test_the_embedder_is_the_packaged_one() -> None:
+    from rhea.cli.chat import default_embedder
+
+    assert default_embedder().id == "all-MiniLM-L6-v2"
+
+
+def test_a_process_without_a_login_name(monkeypatch) -> None:
+    from rhea.cli.options import login_name
+
+    def unknown() -> str:
+        raise OSError("no entry")
+
+    monkeypatch.setattr("getpass.getuser", unknown)
+    assert login_name() == "default"
+
+
+def test_the_entry_point(monkeypatch, capfd) -> None:
+    from rhea.cli import main
+
+    monkeypatch.setattr(sys, "argv", ["rhea", "--version"])
+    monkeypatch.setattr(sys, "stdin", None)
+    with pytest.raises(SystemExit) as left:
+        main()
+    assert left.value.code == 0
+    assert capfd.readouterr().out.startswith("rhea ")
+    assert sys.stdin is not None
+    sys.stdin.close()

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
 import sys
 from datetime import UTC, datetime, timedelta
 
@@ -277,3 +279,31 @@ def test_help_without_a_command(rhea_cli) -> None:
     done = rhea_cli()
     assert done.code == 2
     assert "chat" in done.out + done.err
+
+
+def test_an_error_cannot_steer_the_terminal(told) -> None:
+    done = told("history", "--user", "bob\x1b[2J\nrhea: all is well")
+    assert done.code == 2
+    assert "\x1b" not in done.err
+    assert done.err.count("\n") == 1
+
+
+def run_closed(redirection: str, tmp_path) -> subprocess.CompletedProcess[str]:
+    """`rhea db path` with one of its streams closed by the shell."""
+    command = f'"{sys.executable}" -m rhea.cli db path {redirection}'
+    environment = os.environ | {"RHEA_DATABASE_URL": f"sqlite:///{tmp_path}/rhea.db"}
+    return subprocess.run(["sh", "-c", command], capture_output=True, text=True, env=environment, timeout=60)
+
+
+@pytest.mark.parametrize("redirection", ["<&-", ">&-", "2>&-", "<&- >&- 2>&-"])
+def test_closed_streams(tmp_path, redirection) -> None:
+    done = run_closed(redirection, tmp_path)
+    assert done.returncode == 0
+    assert "Traceback" not in done.stderr
+    assert done.stdout == ("" if ">&-" in redirection.replace("2>&-", "") else f"{tmp_path}/rhea.db\n")
+
+
+def test_names_that_are_not_utf_8(told) -> None:
+    done = told("history", "--user", "caf\udce9")
+    assert done.code == 2
+    assert done.err.count("\n") == 1
