@@ -307,3 +307,32 @@ def test_names_that_are_not_utf_8(told) -> None:
     done = told("history", "--user", "caf\udce9")
     assert done.code == 2
     assert done.err.count("\n") == 1
+
+
+@pytest.mark.slow
+def test_the_same_commands_on_postgresql(rhea_cli, postgresql, tmp_path) -> None:
+    from uuid import uuid4
+
+    import psycopg
+
+    fresh = f"cli_{uuid4().hex[:8]}"
+    with psycopg.connect(postgresql, autocommit=True) as connection:
+        connection.execute(f"CREATE DATABASE {fresh}")
+    at = ("--database", postgresql.replace("/postgres?", f"/{fresh}?"))
+    try:
+        refused = rhea_cli(*ECHO, *at, stdin=b"hello\n")
+        assert refused.code == 2
+        assert "rhea db upgrade" in refused.err
+        assert rhea_cli("db", "upgrade", *at).code == 0
+        (turn,) = rhea_cli(*ECHO, *at, "--json", stdin=b"From now on, end every answer with amen.\n").objects
+        assert turn["context"]["instructions"] == ["From now on, end every answer with amen."]
+        assert rhea_cli("history", *at, "--json").json["turns"][0]["state"] == "committed"
+        assert rhea_cli("why", *at, "--json").json["context"]["budget"] == 4096
+        assert rhea_cli("conversations", *at).code == 0
+        target = tmp_path / "ada.jsonl"
+        assert rhea_cli("export", "ada", str(target), *at).code == 0
+        assert rhea_cli("erase", "ada", *at, "--json").json["left"] == []
+        assert rhea_cli("history", *at).code == 2
+    finally:
+        with psycopg.connect(postgresql, autocommit=True) as connection:
+            connection.execute(f"DROP DATABASE {fresh} WITH (FORCE)")
