@@ -1,4 +1,4 @@
-"""`rhea import`: chats from files, with a progress bar."""
+"""`rhea import`: chats from files, with a progress bar, and Rhea's own exports put back exactly."""
 
 from __future__ import annotations
 
@@ -15,7 +15,10 @@ __all__ = ["import_chats"]
 
 @app.command("import")
 def import_chats(
-    file: Annotated[Path, typer.Argument(metavar="FILE", help="JSONL, one conversation a line.")],
+    context: typer.Context,
+    file: Annotated[
+        Path, typer.Argument(metavar="FILE", help="JSONL, one conversation a line, or an export of Rhea's.")
+    ],
     user: User,
     conversation: Annotated[
         str | None,
@@ -26,18 +29,32 @@ def import_chats(
 ) -> None:
     """Import chats: Rhea's recall format, {"messages": [{"role", "content"}]}, or ShareGPT's conversations.
 
-    Run it again after an interruption: what is there already is passed over.
+    Run it again after an interruption: what is there already is passed over. A file that `rhea export` wrote is
+    put back exactly, under its own user's name unless --user gives another.
     """
     from dataclasses import asdict
 
     from rich.console import Console
     from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
+    from rhea.errors import InputError
     from rhea.importing import import_file
+    from rhea.ownership import is_export, restore
     from rhea.settings import Settings
 
     columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.percentage:>3.0f} %"))
     with reported(), opened(database, create=True, settings=Settings(background=False)) as memory:
+        if is_export(file):
+            if conversation is not None:
+                raise InputError(f"{file} is an export with conversations of its own; leave --conversation out")
+            source = context.get_parameter_source("user")
+            named = source is not None and source.name == "COMMANDLINE"
+            name = restore(memory._services.store, file, user=user if named else None)
+            if as_json:
+                print_json({"user": name, "restored": True})
+            else:
+                typer.echo(f"{name} is restored from {file}")
+            return
         with Progress(*columns, TimeRemainingColumn(), console=Console(stderr=True), transient=True) as bars:
             reading = bars.add_task("reading", total=1.0)
             indexing = bars.add_task("indexing", total=1.0)

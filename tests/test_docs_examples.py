@@ -1,7 +1,8 @@
 """The documentation runs: every Python block, every `rhea` command, every output that is shown.
 
 A page may hold, invisible to its readers, ``<!-- setup`` … ``-->`` (Python that runs where it stands) and
-``<!-- run console -->`` (from here on the `rhea` commands of console blocks are run, those above only parsed).
+``<!-- run console -->`` (from here on the `rhea` commands of console blocks are run, with what `export` set; those
+above are only parsed).
 A block ```` ```output ```` is what the block before it prints; a line ``…`` stands for any lines, ``…`` inside
 a line for any characters. ```` ```python skip="reason" ```` is only compiled.
 
@@ -172,12 +173,15 @@ def _check_console(block: Block) -> None:
             assert set(named) <= targets, f"the Makefile has no {set(named) - targets}"
 
 
-def _run_console(block: Block) -> str:
+def _run_console(block: Block, monkeypatch: pytest.MonkeyPatch) -> str:
     """Run the `rhea` commands of a block in this process; returns what they print."""
     from rhea.cli.app import run
 
     out = io.StringIO()
     for words in commands(block.code):
+        if words[0] == "export":
+            name, _, value = words[1].partition("=")
+            monkeypatch.setenv(name, value)
         if not _is_rhea(words):
             continue
         errors = io.StringIO()
@@ -267,7 +271,7 @@ def test_a_page_runs_as_written(page: Path, server: str, tmp_path: Path, monkeyp
                 printed = _run_python(block, page, namespace, server)
             elif block.kind in {"console", "shell", "bash", "sh"}:
                 _check_console(block)
-                printed = _run_console(block) if running else ""
+                printed = _run_console(block, monkeypatch) if running else ""
             elif block.kind == "output":
                 assert matches(block.code, printed), f"{where} shows\n{block.code}\nbut this was printed:\n{printed}"
     finally:
