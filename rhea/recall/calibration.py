@@ -42,9 +42,18 @@ class Calibration:
     slope: float
     offset: float
 
-    def scale(self, channel: str, values: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Bring a channel to mean 0 and spread 1; a value that is missing (NaN) becomes 0."""
-        given = values[~np.isnan(values)]
+    def scale(
+        self, channel: str, values: NDArray[np.float32], over: NDArray[np.bool_] | None = None
+    ) -> NDArray[np.float32]:
+        """Bring a channel to mean 0 and spread 1; a value that is missing (NaN) becomes 0.
+
+        Args:
+            channel: its name.
+            values: float32 of shape (messages,).
+            over: the fair sample that mean and spread are taken from; ``None`` for all.
+        """
+        given = values if over is None else values[over]
+        given = given[~np.isnan(given)]
         level = self.levels[channel]
         n = len(given)
         if n == 0:

@@ -53,7 +53,7 @@ class Growing:
         """Append rows of the array's width."""
         needed = self._length + len(rows)
         if needed > len(self._data):
-            grown = np.empty((max(needed, 2 * len(self._data)), *self._shape), dtype=self._data.dtype)
+            grown = np.empty((max(needed, len(self._data) * 3 // 2), *self._shape), dtype=self._data.dtype)
             grown[: self._length] = self._data[: self._length]
             self._data = grown
         self._data[self._length : needed] = rows
@@ -85,17 +85,24 @@ class VectorChannel:
         self._vectors.extend(vectors)
         self._rows.extend([row] * len(vectors))
 
-    def largest(self, groups: Sequence[NDArray[np.float32]], messages: int) -> list[NDArray[np.float32]]:
+    def largest(
+        self, groups: Sequence[NDArray[np.float32]], messages: int, only: NDArray[np.bool_] | None = None
+    ) -> list[NDArray[np.float32]]:
         """Largest cosine between any vector of a group and any vector of each message (paper: HCR score).
 
         Args:
             groups: wordings of the question, each float32 of shape (q, d), rows L2-normalised.
             messages: number of messages in the index.
+            only: bool of shape (messages,): which to look at; ``None`` for all.
 
         Returns:
-            For each group float32 of shape (messages,); NaN where a message has no vector in this channel.
+            For each group float32 of shape (messages,); NaN where a message has no vector in this channel,
+            or was not looked at.
         """
         vectors, rows = self._vectors.view, self._rows.view
+        if only is not None:
+            chosen = np.flatnonzero(only[rows])
+            vectors, rows = vectors[chosen], rows[chosen]
         out = [np.full(messages, np.nan, dtype=np.float32) for _ in groups]
         if not len(vectors):
             return out
@@ -139,6 +146,7 @@ class ConversationIndex:
         self._with_vectors: set[int] = set()
         self._covered = 0
         self._first_vector = Growing(np.int64)
+        self._lengths = Growing(np.int64)
         self._norms = Growing(np.float32)
         self._stale_from = 0
 
@@ -154,32 +162,41 @@ class ConversationIndex:
     @property
     def message_ids(self) -> NDArray[np.int64]:
         """int64 of shape (messages,)."""
-        return self._message_ids.view.astype(np.int64, copy=False)
+        return self._message_ids.view
 
     @property
     def turn_ids(self) -> NDArray[np.int64]:
         """int64 of shape (messages,): the turn of each message."""
-        return self._turn_ids.view.astype(np.int64, copy=False)
+        return self._turn_ids.view
 
     @property
     def positions(self) -> NDArray[np.int64]:
         """int64 of shape (messages,): the position of each message's turn, not decreasing."""
-        return self._positions.view.astype(np.int64, copy=False)
+        return self._positions.view
 
     @property
     def roles(self) -> NDArray[np.int8]:
         """int8 of shape (messages,): 0 user, 1 assistant, 2 system, 3 tool."""
-        return self._roles.view.astype(np.int8, copy=False)
+        return self._roles.view
 
     @property
     def days(self) -> NDArray[np.int64]:
         """int64 of shape (messages,): day of the message as a proleptic ordinal, 0 when unknown."""
-        return self._days.view.astype(np.int64, copy=False)
+        return self._days.view
 
     @property
     def speaker_codes(self) -> NDArray[np.int16]:
         """int16 of shape (messages,): index into ``speakers``, -1 for a message without a name."""
-        return self._speaker_codes.view.astype(np.int16, copy=False)
+        return self._speaker_codes.view
+
+    @property
+    def lengths(self) -> NDArray[np.int64]:
+        """int64 of shape (messages,): characters of each message."""
+        return self._lengths.view
+
+    def row(self, message_id: int) -> int | None:
+        """Row of a message; ``None`` when it is not held."""
+        return self._row_of.get(message_id)
 
     @property
     def nbytes(self) -> int:
@@ -215,6 +232,7 @@ class ConversationIndex:
                 self._days.extend([message_day(message.time)])
                 self._speaker_codes.extend([self._speaker(message.name)])
                 self._first_vector.extend([-1])
+                self._lengths.extend([len(message.text)])
                 self.lexicon.add(terms(message.text))
 
     def block_norms(self, reach: int) -> NDArray[np.float32]:

@@ -28,6 +28,7 @@ class Lexicon:
         self._documents: dict[str, array[int]] = {}
         self._counts: dict[str, array[int]] = {}
         self._lengths = array("i")
+        self._postings = 0
 
     def __len__(self) -> int:
         return len(self._lengths)
@@ -35,7 +36,7 @@ class Lexicon:
     @property
     def nbytes(self) -> int:
         """Rough size in bytes: eight a posting, and what a dictionary entry costs."""
-        return 8 * sum(len(p) for p in self._documents.values()) + 300 * len(self._documents) + 4 * len(self)
+        return 8 * self._postings + 300 * len(self._documents) + 4 * len(self)
 
     def add(self, terms: Sequence[str]) -> None:
         """Append one document, given as its terms."""
@@ -46,6 +47,7 @@ class Lexicon:
                 self._counts[term] = array("i")
             self._documents[term].append(number)
             self._counts[term].append(count)
+            self._postings += 1
         self._lengths.append(len(terms))
 
     def rarity(self, term: str) -> float:

@@ -22,7 +22,7 @@ from rhea.recall.chunks import split_to_fit
 from rhea.recall.dates import asks_for_time
 from rhea.recall.decide import Candidate, Choice, Kept, decide
 from rhea.recall.index import ConversationIndex
-from rhea.recall.render import Part, PlannedEpisode, day_of, raw_part, render_background, render_episode, render_part
+from rhea.recall.render import Part, PlannedEpisode, day_of, raw_part, render_background, render_part
 from rhea.recall.score import MessageScores, Query, score_messages, wordings
 from rhea.stores.base import Store
 from rhea.types import Decision, EpisodeTrace, Message, OwnerId, RecallMode, RecallScope, TurnRecord
@@ -33,10 +33,18 @@ _DAY_COST = 8
 """Tokens of a line such as "[8 May 2023]", at most."""
 _DAYS_FROM = 1500
 """From this budget on days are always shown; below, only when the question asks for a time."""
-_CHEAPEST = 10
+_CHEAPEST = 8
 """A message hardly ever takes fewer tokens: bounds how many can fit."""
-_TRACED = 128
+_CHARACTERS_A_TOKEN = 5
+"""On the high side of what tokenizers give, so that too many messages are looked at rather than too few."""
+_LABEL = 4
+"""Tokens of a label and a line break."""
+_SURPLUS = 1.25
+"""How far over the budget the shortlist goes, for what does not fit and is passed over."""
+_FEWEST = 16
+_TRACED = 100
 """Omitted turns that are traced channel by channel; of the others the score is kept."""
+_PASSED_OVER = "others were worth more, and the budget is full"
 _COUNTS_KEPT = 65_536
 
 
@@ -145,8 +153,9 @@ class Recall:
 
     def ask(self, index: ConversationIndex, text: str) -> Query:
         """The question and its vectors: as asked, and without the names of the conversation's speakers."""
-        asked, bare = (self._vectors(wording) for wording in wordings(text, index.speakers))
-        return Query(text, asked, bare)
+        asked, bare = wordings(text, index.speakers)
+        vectors = self._vectors(asked)
+        return Query(text, vectors, vectors if bare == asked else self._vectors(bare))
 
     def _vectors(self, text: str) -> NDArray[np.float32]:
         if not text.strip():
@@ -165,6 +174,7 @@ class Recall:
         mode: RecallMode = "budget",
         scope: RecallScope = "conversation",
         before_position: int | None = None,
+        _again: bool = False,
     ) -> RecallPlan:
         """Choose what of the past enters the context of one question.
 
@@ -185,14 +195,26 @@ class Recall:
         with self.cache.lock:
             scores = score_messages(index, asked, self.calibration)
             rows = _shortlist(index, scores.score, budget, mode)
-            turns = {t.id: t for t in self._store.turns_by_id(owner, sorted({int(index.turn_ids[r]) for r in rows}))}
+            turns = {t.id: t for t in self._store.turns_by_id(owner, np.unique(index.turn_ids[rows]).tolist())}
+            if len(turns) < len(np.unique(index.turn_ids[rows])) and not _again:
+                # Turns were erased since the index was made: make it anew.
+                self.cache.drop(owner, conversation_id)
+                return self.plan(
+                    owner,
+                    conversation_id,
+                    query,
+                    budget=budget,
+                    count=count,
+                    counter=counter,
+                    mode=mode,
+                    scope=scope,
+                    before_position=before_position,
+                    _again=True,
+                )
             days = asks_for_time(query) or budget >= _DAYS_FROM
             measured = self._candidates(index, scores, rows, turns, count, counter)
             choices = decide(measured, budget, mode, day_cost=_DAY_COST if days else 0)
-            plan = _assemble(index, scores, turns, choices, measured, days)
-        while _over(plan, budget, count) and plan.shrink():
-            pass
-        return plan
+            return _assemble(index, scores, turns, choices, measured, days)
 
     def _candidates(
         self,
@@ -204,14 +226,18 @@ class Recall:
         counter: str,
     ) -> list[Candidate]:
         first, last = int(index.positions[0]) if len(index) else 0, index.last_position
-        score_of = dict(zip(index.message_ids[list(rows)].tolist(), scores.score[list(rows)].tolist(), strict=True))
+        wanted = set(rows)
         found: list[Candidate] = []
         for turn in sorted(turns.values(), key=lambda t: t.position):
             kept: Kept = "last" if turn.position == last else "first" if turn.position == first else ""
+            digests = {m.id: _digest_part(turn, m) for m in turn.messages}
+            brings = any(d is not None for d in digests.values())
             for place, message in enumerate(turn.messages):
-                if message.id not in score_of:
+                row = index.row(message.id)
+                # A digest brings its user text, whatever that scores itself.
+                if row is None or not (row in wanted or (brings and message.role == "user")):
                     continue
-                digest = _digest_part(turn, message)
+                digest = digests[message.id]
                 raw = self._tokens(raw_part(message), count, counter)
                 small = self._tokens(digest, count, counter) if digest is not None else None
                 found.append(
@@ -219,7 +245,7 @@ class Recall:
                         key=message.id,
                         turn=turn.id,
                         order=turn.position * 1000 + place,
-                        score=score_of[message.id],
+                        score=float(scores.score[row]),
                         raw=raw,
                         is_reply=message.role == "assistant",
                         digest=small if small is not None and small < raw else None,
@@ -241,15 +267,6 @@ class Recall:
         return known
 
 
-def _over(plan: RecallPlan, budget: int, count: Callable[[str], int]) -> bool:
-    """Whether the rendered text is over the budget after all: tokens may join differently at the seams."""
-    if not plan.episodes:
-        return False
-    text = plan.background_text()
-    recent = "\n".join(render_episode(e) for e in plan.recent)
-    return (count(text) if text else 0) + (count(recent) if recent else 0) > budget
-
-
 def _digest_part(turn: TurnRecord, message: Message) -> Part | None:
     """The reply's digest, standing for the first reply of its turn; ``None`` when there is none."""
     replies = [m for m in turn.messages if m.role == "assistant"]
@@ -259,17 +276,25 @@ def _digest_part(turn: TurnRecord, message: Message) -> Part | None:
 
 
 def _shortlist(index: ConversationIndex, score: NDArray[np.float32], budget: int, mode: RecallMode) -> list[int]:
-    """Rows that can matter: whole turns of the best messages, and of the first and last exchange."""
+    """Rows that can matter: the best messages, well over what fits, and the first and the last exchange.
+
+    Token counts are not known yet, so length in characters stands for them, on the low side.
+    """
     n = len(index)
     if n == 0:
         return []
-    most = min(n, max(16, 3 * budget // _CHEAPEST))
+    most = min(n, max(_FEWEST, budget // _CHEAPEST))
     best = np.argpartition(-score, most - 1)[:most] if most < n else np.arange(n)
-    if mode == "paper":
-        best = np.union1d(best, np.flatnonzero(score >= 0.5))
+    best = best[np.lexsort((best, -score[best]))]
+    cost = np.cumsum(_LABEL + index.lengths[best] // _CHARACTERS_A_TOKEN)
+    best = best[: max(_FEWEST, int(np.searchsorted(cost, _SURPLUS * budget)) + 1)]
     positions = index.positions
-    wanted = np.unique(np.concatenate((positions[best], positions[[0, n - 1]])))
-    return np.flatnonzero(np.isin(positions, wanted)).tolist()
+    ends = np.flatnonzero((positions == positions[0]) | (positions == positions[-1]))
+    if mode == "paper":
+        # The paper decides on whole turns.
+        ends = np.union1d(ends, np.flatnonzero(np.isin(positions, positions[best])))
+    rows: list[int] = np.union1d(best, ends).tolist()
+    return rows
 
 
 def _assemble(
@@ -280,7 +305,6 @@ def _assemble(
     measured: Sequence[Candidate],
     days: bool,
 ) -> RecallPlan:
-    row_of = {int(m): r for r, m in enumerate(index.message_ids.tolist())} if choices else {}
     tokens = {c.key: c for c in measured}
     background: list[PlannedEpisode] = []
     recent: list[PlannedEpisode] = []
@@ -290,15 +314,14 @@ def _assemble(
             continue
         parts = tuple(raw_part(m) if c.verbatim else _digest_part(turn, m) or raw_part(m) for m, c in chosen)
         whole = len(parts) == len(turn.messages) and all(p.verbatim for p in parts)
-        best = max((m for m, _ in chosen), key=lambda m: scores.score[row_of[m.id]])
-        row = row_of[best.id]
+        row = max((r for r in (index.row(m.id) for m, _ in chosen) if r is not None), key=lambda r: scores.score[r])
         cost = sum(tokens[m.id].raw if c.verbatim else tokens[m.id].digest or tokens[m.id].raw for m, c in chosen)
         episode = PlannedEpisode(
             turn=turn,
             decision=Decision.RAW if whole else Decision.COMPRESSED,
             score=float(scores.score[row]),
             channels={name: float(values[row]) for name, values in scores.channels.items()},
-            reason=choices[best.id].reason,
+            reason=choices[int(index.message_ids[row])].reason,
             tokens=cost,
             parts=parts,
             recent=any(c.recent for _, c in chosen),
@@ -320,28 +343,17 @@ def _left_out(
     first = int(positions[0])
     by_turn = np.zeros(index.last_position - first + 1, np.float32)
     np.maximum.at(by_turn, positions - first, scores.score)
-    shown = (
-        np.lexsort((positions, -scores.score))[: 4 * _TRACED + len(chosen)]
-        if n > 8 * _TRACED
-        else np.lexsort((positions, -scores.score))
-    )
-    rows: list[EpisodeTrace] = []
-    seen = set(chosen)
-    for row in shown.tolist():
-        position = int(positions[row])
-        if position in seen:
-            continue
-        seen.add(position)
-        rows.append(
-            EpisodeTrace(
-                position,
-                Decision.OMITTED,
-                float(scores.score[row]),
-                0,
-                "below what the budget holds",
-                {name: float(values[row]) for name, values in scores.channels.items()},
-            )
-        )
-        if len(rows) == _TRACED:
-            break
-    return rows, np.rint(by_turn * 255).astype(np.uint8), first
+    most = min(n, 4 * (_TRACED + len(chosen)))
+    best = np.argpartition(-scores.score, most - 1)[:most] if most < n else np.arange(n)
+    best = best[np.lexsort((best, -scores.score[best]))]
+    # The best message of each turn stands for it.
+    _, at = np.unique(positions[best], return_index=True)
+    rows = best[np.sort(at)]
+    rows = rows[~np.isin(positions[rows], sorted(chosen))][:_TRACED]
+    names = list(scores.channels)
+    columns = zip(*(scores.channels[name][rows].tolist() for name in names), strict=True)
+    omitted = [
+        EpisodeTrace(position, Decision.OMITTED, score, 0, _PASSED_OVER, dict(zip(names, said, strict=True)))
+        for position, score, said in zip(positions[rows].tolist(), scores.score[rows].tolist(), columns, strict=True)
+    ]
+    return omitted, np.rint(by_turn * 255).astype(np.uint8), first

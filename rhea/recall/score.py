@@ -12,7 +12,7 @@ probability, the same for any embedder. Pure numpy, no database, no model.
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date
 
@@ -53,6 +53,12 @@ CHANNELS = (
 
 _REACH = 2
 """Messages on each side that make a block."""
+_LONG = 4_000
+"""Messages from which sentences and pairs are compared for the promising messages only."""
+_FORWARD = 400
+"""Messages that each cheap channel brings forward in a long conversation."""
+_SAMPLE = 400
+"""Messages looked at all the same, evenly spread."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,27 +116,60 @@ def wordings(text: str, speakers: Sequence[str]) -> tuple[str, str]:
 
 
 def raw_channels(index: ConversationIndex, query: Query) -> dict[str, Vector]:
-    """What each channel says of each message, on its own scale; NaN where it has nothing to say."""
+    """What each channel says of each message, on its own scale; NaN where it has nothing to say.
+
+    In a long conversation sentences and pairs are compared for the messages that whole message or words
+    bring forward, and for an even sample of the others, so that their level is known all the same.
+    """
     n = len(index)
     found: dict[str, Vector] = {}
-    for channel in ("message", "sentence", "pair"):
-        held = index.channels.get(channel)
-        empty = np.full(n, np.nan, dtype=np.float32)
-        asked, bare = held.largest([query.asked, query.bare], n) if held else (empty, empty)
-        for name, own in ((channel, asked), (f"{channel}_bare", bare)):
-            if channel == "message":
-                found[name] = own
-            else:
-                # A message of one sentence is its own sentence, and the first of all its own pair.
-                whole = found[name.replace(channel, "message")]
-                found[name] = np.fmax(own, whole) if channel == "sentence" else np.where(np.isnan(own), whole, own)
+    names = terms(wordings(query.text, index.speakers)[1])
+    found["words"] = index.lexicon.scores(dict.fromkeys(names, 1.0))
+    found["block_words"] = index.lexicon.scores(dict.fromkeys(names, 1.0), _REACH)
+    found["message"], found["message_bare"] = _cosines(index, "message", query, None)
+    only = _worth_a_look(found) if n > _LONG else None
+    for channel in ("sentence", "pair"):
+        for name, own in zip((channel, f"{channel}_bare"), _cosines(index, channel, query, only), strict=True):
+            # A message of one sentence is its own sentence, and the first of all its own pair.
+            whole = found[name.replace(channel, "message")]
+            if only is not None:
+                whole = np.where(only, whole, np.float32(np.nan))
+            found[name] = np.fmax(own, whole) if channel == "sentence" else np.where(np.isnan(own), whole, own)
     low, high = window(n, _REACH)
     means = window_sums(np.nan_to_num(found["message"]), low, high) / (high - low)
     found["block"] = np.asarray(means / index.block_norms(_REACH), dtype=np.float32)
-    asked_for = dict.fromkeys(terms(wordings(query.text, index.speakers)[1]), 1.0)
-    found["words"] = index.lexicon.scores(asked_for)
-    found["block_words"] = index.lexicon.scores(asked_for, _REACH)
     return found
+
+
+def _cosines(
+    index: ConversationIndex, channel: str, query: Query, only: NDArray[np.bool_] | None
+) -> tuple[Vector, Vector]:
+    """Largest cosine of each message in one channel, for the question as asked and without names."""
+    n = len(index)
+    held = index.channels.get(channel)
+    if held is None:
+        return np.full(n, np.nan, dtype=np.float32), np.full(n, np.nan, dtype=np.float32)
+    if query.bare is query.asked:
+        (asked,) = held.largest([query.asked], n, only)
+        return asked, asked
+    asked, bare = held.largest([query.asked, query.bare], n, only)
+    return asked, bare
+
+
+def _worth_a_look(found: Mapping[str, Vector]) -> NDArray[np.bool_]:
+    """The messages that one of the cheap channels puts among its first, and every so-manieth of all."""
+    n = len(found["words"])
+    only = _fair_sample(n)
+    for name in ("message", "message_bare", "words", "block_words"):
+        values = np.nan_to_num(found[name], nan=-1.0)
+        only[np.argpartition(-values, _FORWARD - 1)[:_FORWARD]] = True
+    return only
+
+
+def _fair_sample(n: int) -> NDArray[np.bool_]:
+    sample = np.zeros(n, dtype=bool)
+    sample[:: max(1, n // _SAMPLE)] = True
+    return sample
 
 
 def fused_scores(
@@ -153,8 +192,10 @@ def fused_scores(
         return np.zeros(0, np.float32), {}
     found = raw_channels(index, query)
     fused = np.zeros(n, dtype=np.float32)
+    sample = _fair_sample(n) if n > _LONG else None
     for name in CHANNELS:
-        fused += np.float32(getattr(weights, name)) * calibration.scale(name, found[name])
+        over = sample if name.startswith(("sentence", "pair")) else None
+        fused += np.float32(getattr(weights, name)) * calibration.scale(name, found[name], over)
     found["speaker"] = _speaker_named(index, query.text)
     found["date"] = _date_named(index, query.text)
     fused += np.float32(weights.speaker) * found["speaker"] + np.float32(weights.date) * found["date"]
