@@ -65,6 +65,7 @@ class Terminal:
             read: gives the next line; EOFError leaves, KeyboardInterrupt clears the line.
         """
         self.welcome()
+        self._dim("/help lists the commands, Ctrl-C stops a reply, Ctrl-D leaves")
         while self.leaving is None:
             try:
                 line = read()
@@ -97,7 +98,6 @@ class Terminal:
         where = f"{printable(self.chat.user)} / {printable(self.chat.name)}"
         about = [getattr(model, "name", ""), where, _many(known, "turn"), _many(len(self._rules), "rule")]
         self._dim(" · ".join(part for part in about if part))
-        self._dim("/help lists the commands, Ctrl-C stops a reply, Ctrl-D leaves")
         for last in self.chat.history(last=1):
             if last.state is TurnState.INTERRUPTED:
                 self._dim(f"turn {last.position} was interrupted; /history shows it")
@@ -218,18 +218,29 @@ def line_reader(terminal: Terminal) -> Callable[[], str]:
     def new_line(event: KeyPressEvent) -> None:
         event.current_buffer.insert_text("\n")
 
-    said: Iterable[str] = (turn.user for turn in terminal.chat.history(last=_REMEMBERED))
-    session: PromptSession[str] = PromptSession(
-        FormattedText([("bold ansicyan", "› ")]),
-        history=InMemoryHistory(list(said)),
-        completer=command_completer(),
-        complete_while_typing=True,
-        key_bindings=keys,
-        prompt_continuation="  ",
-        reserve_space_for_menu=len(COMMANDS),
-    )
+    def session_for(chat: Conversation) -> PromptSession[str]:
+        said = [turn.user for turn in chat.history(last=_REMEMBERED)]
+        return PromptSession(
+            FormattedText([("bold ansicyan", "› ")]),
+            history=InMemoryHistory(said),
+            completer=command_completer(),
+            complete_while_typing=True,
+            key_bindings=keys,
+            prompt_continuation="  ",
+            reserve_space_for_menu=len(COMMANDS),
+        )
 
-    return session.prompt
+    chat = terminal.chat
+    session = session_for(chat)
+
+    def read() -> str:
+        nonlocal chat, session
+        if terminal.chat is not chat:  # /new was there: arrow-up follows
+            chat = terminal.chat
+            session = session_for(chat)
+        return session.prompt()
+
+    return read
 
 
 def command_completer() -> Completer:

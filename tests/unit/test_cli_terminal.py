@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import os
 import signal
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import pytest
@@ -217,39 +217,47 @@ def test_a_word_longer_than_the_line_is_left_whole() -> None:
     )
 
 
-def type_keys(terminal: Terminal, keys: str) -> list[str]:
-    """What the prompt returns for these keys, line by line, until Ctrl-D."""
+def type_keys(terminal: Terminal, *keys: str, take: Callable[[str], object] = str) -> list[str]:
+    """What the prompts return for these keys, one string a prompt; each line also goes to ``take``."""
+    from threading import Timer
+
     from prompt_toolkit.application import create_app_session
     from prompt_toolkit.input import create_pipe_input
     from prompt_toolkit.output import DummyOutput
 
     lines = []
     with create_pipe_input() as pipe, create_app_session(input=pipe, output=DummyOutput()):
-        pipe.send_text(keys)
         read = line_reader(terminal)
-        while True:
+        for typed in keys:
+            Timer(0.3, pipe.send_text, [typed]).start()  # a person types when the prompt is there
             try:
                 lines.append(read())
+                take(lines[-1])
             except KeyboardInterrupt:
                 lines.append("^C")
             except EOFError:
-                return lines
+                lines.append("^D")
+    return lines
 
 
 UP, CTRL_C, CTRL_D, ALT_ENTER = "\x1b[A", "\x03", "\x04", "\x1b\r"
 
 
 def test_line_editing() -> None:
-    assert type_keys(make(), f"helo\x1b[Dl\rhalf{CTRL_C}\r{CTRL_D}") == ["hello", "^C", ""]
-    assert type_keys(make(), f"one{ALT_ENTER}two\r{CTRL_D}") == ["one\ntwo"]
+    assert type_keys(make(), "helo\x1b[Dl\r", f"half{CTRL_C}", "\r", CTRL_D) == ["hello", "^C", "", "^D"]
+    assert type_keys(make(), f"one{ALT_ENTER}two\r") == ["one\ntwo"]
 
 
 def test_arrow_up_brings_back_earlier_messages_of_the_conversation() -> None:
     terminal = make()
     talk(terminal, "the first", "the second")
-    assert type_keys(terminal, f"{UP}\r{UP}{UP}{UP}\r{CTRL_D}")[0] == "the second"
-    terminal.take("/new elsewhere")
-    assert type_keys(terminal, f"{UP}\r{CTRL_D}") == [""]
+    assert type_keys(terminal, f"{UP}\r", f"{UP}{UP}\r") == ["the second", "the first"]
+
+
+def test_arrow_up_follows_into_another_conversation() -> None:
+    terminal = make()
+    talk(terminal, "here", "/new", "there", "/new main")
+    assert type_keys(terminal, "/new chat-2\r", f"{UP}\r", take=terminal.take) == ["/new chat-2", "there"]
 
 
 def completions(typed: str) -> list[str]:
