@@ -140,6 +140,19 @@ class Store(Protocol):
         """Store finished turns (imports), a transaction per batch; with ``source``, turns already there are skipped."""
         ...
 
+    def append_messages(
+        self, owner: OwnerId, conversation_id: int, said: Sequence[Message]
+    ) -> list[tuple[TurnRecord, bool]]:
+        """Store single messages at the end: a turn takes them until it has a reply and a new question comes.
+
+        Returns the turns that took some, each with whether it is new.
+        """
+        ...
+
+    def remove_last_message(self, owner: OwnerId, conversation_id: int) -> Message | None:
+        """Remove the newest message for good; a turn left without any is abandoned and its instructions undone."""
+        ...
+
     def turns(
         self,
         owner: OwnerId,

@@ -8,6 +8,7 @@ from rhea.stores.conversations import ConversationRows
 from rhea.stores.database import Database
 from rhea.stores.instructions import InstructionRows
 from rhea.stores.memory import MemoryRows
+from rhea.stores.messages import MessageRows
 from rhea.stores.ownership import OwnershipRows
 from rhea.stores.schema import prepare
 from rhea.stores.search import SearchRows
@@ -20,7 +21,7 @@ __all__ = ["SqlStore", "open_store"]
 
 
 class SqlStore(
-    ConversationRows, TurnRows, InstructionRows, WorkRows, VectorRows, MemoryRows, SearchRows, OwnershipRows
+    ConversationRows, TurnRows, InstructionRows, WorkRows, VectorRows, MemoryRows, SearchRows, OwnershipRows, MessageRows
 ):
     """Everything durable, in SQL. Each method is one short transaction; safe to share between threads.
 

