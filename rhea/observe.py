@@ -1,33 +1,52 @@
-"""Watching: one span and one duration per step of a turn, through OpenTelemetry's API.
+"""Watching: spans, durations and the queue of pending work through OpenTelemetry's API, and structured logs.
 
-A no-op until the user sets up an OpenTelemetry SDK. Names and numbers only; never message text.
+All of it is a no-op until the user sets up an OpenTelemetry SDK or a log handler. Names and numbers only;
+never message text, never a user's name: what is logged may leave the machine that the chats must not leave.
+
+Spans are named ``rhea.STEP`` (detect, begin, embed, recall, assemble, model, commit, digest). Metrics:
+``rhea.step.duration`` (seconds, by step) and ``rhea.work.pending`` (by kind, once `watch_queue` was told which
+store to ask).
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import json
+import logging
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from time import perf_counter
+from typing import Any
 
 from opentelemetry import metrics, trace
+from opentelemetry.metrics import CallbackOptions, Observation
 
-__all__ = ["Stopwatch", "step"]
+__all__ = ["JsonFormatter", "Stopwatch", "event", "step", "watch_queue"]
 
 _tracer = trace.get_tracer("rhea")
-_durations = metrics.get_meter("rhea").create_histogram(
-    "rhea.step.duration", unit="s", description="Time spent in one step of a turn"
-)
+_meter = metrics.get_meter("rhea")
+_durations = _meter.create_histogram("rhea.step.duration", unit="s", description="Time spent in one step of a turn")
+_log = logging.getLogger("rhea.steps")
 
 
 @contextmanager
-def step(name: str) -> Iterator[None]:
-    """Time one named step: detect, begin, recall, assemble, model, commit, digest."""
+def step(name: str, **numbers: int | float | str) -> Iterator[None]:
+    """Time one named step of a turn.
+
+    Args:
+        name: detect, begin, embed, recall, assemble, model, commit or digest.
+        numbers: attributes of the span: identifiers and counts, no text of a user.
+    """
     began = perf_counter()
-    with _tracer.start_as_current_span(f"rhea.{name}"):
+    outcome = "ok"
+    with _tracer.start_as_current_span(f"rhea.{name}", attributes=numbers):
         try:
             yield
+        except BaseException as error:
+            outcome = type(error).__name__
+            raise
         finally:
-            _durations.record(perf_counter() - began, {"step": name})
+            _ended(name, perf_counter() - began, outcome, numbers)
 
 
 class Stopwatch:
@@ -48,4 +67,58 @@ class Stopwatch:
         if self._running:
             self._running = False
             self._span.end()
-            _durations.record(perf_counter() - self._began, {"step": self._name})
+            _ended(self._name, perf_counter() - self._began, "ok", {})
+
+
+def _ended(name: str, seconds: float, outcome: str, numbers: Mapping[str, Any]) -> None:
+    _durations.record(seconds, {"step": name})
+    if _log.isEnabledFor(logging.DEBUG):
+        event(_log, logging.DEBUG, "step", step=name, ms=round(seconds * 1e3, 3), outcome=outcome, **numbers)
+
+
+def watch_queue(pending: Callable[[], Mapping[str, int]]) -> None:
+    """Report the queue of pending work as the gauge ``rhea.work.pending``.
+
+    Args:
+        pending: number of pieces by kind, such as `Store.pending_work`; asked at each collection.
+    """
+
+    def observe(_options: CallbackOptions) -> Iterator[Observation]:
+        try:
+            found = pending()
+        except Exception:  # a gauge must not bring down the collection of all others
+            _log.debug("queue not read")
+            return
+        for kind, count in found.items():
+            yield Observation(count, {"kind": kind})
+
+    _meter.create_observable_gauge("rhea.work.pending", callbacks=[observe], description="Pieces of pending work")
+
+
+def event(log: logging.Logger, level: int, name: str, **fields: int | float | str | None) -> None:
+    """Log one structured event: a name and fields, which `JsonFormatter` writes as JSON.
+
+    Args:
+        log: the logger.
+        level: the logging level.
+        name: what happened.
+        fields: identifiers, counts, durations, names of errors; no text of a user.
+    """
+    shown = " ".join(f"{key}={value}" for key, value in fields.items())
+    log.log(level, "%s %s", name, shown, extra={"rhea": {"event": name, **fields}})
+
+
+class JsonFormatter(logging.Formatter):
+    """One JSON object a line: time, level, logger, event and its fields.
+
+    Set it on your own handler: ``handler.setFormatter(JsonFormatter())`` and
+    ``logging.getLogger("rhea").addHandler(handler)``.
+    """
+
+    def format(self, record: logging.LogRecord) -> str:
+        """The record as one line."""
+        at = datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds")
+        head = {"time": at, "level": record.levelname.lower(), "logger": record.name}
+        fields = getattr(record, "rhea", None) or {"event": record.getMessage()}
+        failed = {"error": record.exc_info[0].__name__} if record.exc_info and record.exc_info[0] else {}
+        return json.dumps(head | fields | failed, ensure_ascii=False, default=str)
