@@ -61,10 +61,11 @@ def test_a_turn_is_watched_step_by_step_and_says_nothing_of_what_was_said(
     with pytest.raises(InputError):
         chat.send("")
     names = {span.name for span in spans.get_finished_spans()}
-    assert names >= {
-        f"rhea.{s}" for s in ("detect", "begin", "embed", "recall", "assemble", "model", "commit", "digest")
-    }
-    data = json.loads(reader.get_metrics_data().to_json())
+    steps = {"detect", "begin", "embed", "recall", "assemble", "model", "commit", "digest"}
+    assert names >= {f"rhea.{name}" for name in steps}
+    collected = reader.get_metrics_data()
+    assert collected is not None
+    data = json.loads(collected.to_json())
     found = {m["name"]: m["data"]["data_points"] for m in data["resource_metrics"][0]["scope_metrics"][0]["metrics"]}
     timed = {point["attributes"]["step"]: point["sum"] for point in found["rhea.step.duration"]}
     assert timed.keys() >= steps
