@@ -15,6 +15,7 @@ from rich.text import Text
 
 from rhea.cli.answering import Answer, answer
 from rhea.cli.drawing import commands_view, footer, history_view, printable, rules_view, why_view
+from rhea.cli.interrupts import ctrl_c_passed_over
 from rhea.cli.wrapping import WordWrap
 from rhea.errors import RheaError, StoreError
 from rhea.types import TurnState
@@ -66,15 +67,16 @@ class Terminal:
         """
         self.welcome()
         self._dim("/help lists the commands, Ctrl-C stops a reply, Ctrl-D leaves")
-        while self.leaving is None:
-            try:
-                line = read()
-            except KeyboardInterrupt:
-                continue
-            except EOFError:
-                break
-            self.take(line)
-        self._save_again()
+        with ctrl_c_passed_over():
+            while self.leaving is None:
+                try:
+                    line = read()
+                except KeyboardInterrupt:
+                    continue
+                except EOFError:
+                    break
+                self.take(line)
+            self._save_again()
         return self.leaving or 0
 
     def take(self, line: str) -> None:

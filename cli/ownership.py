@@ -141,7 +141,7 @@ def _ask(question: str, yes: bool) -> None:
 
 
 def _rows(rows: dict[str, int]) -> str:
-    return "erased " + ", ".join(f"{number:,} {table}" for table, number in rows.items() if number)
+    return "rows erased: " + ", ".join(f"{table} {number:,}" for table, number in rows.items() if number)
 
 
 def _as_dict(done: Erasure) -> dict[str, object]:

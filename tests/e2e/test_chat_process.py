@@ -26,7 +26,12 @@ STORY = b"Tell me a long story about a lighthouse keeper.\n"
 
 @pytest.fixture
 def environment(tmp_path: Path) -> dict[str, str]:
-    chosen = {"RHEA_DATABASE_URL": f"sqlite:///{tmp_path / 'rhea.db'}", "LOGNAME": "ada", "TERM": "xterm"}
+    chosen = {
+        "RHEA_DATABASE_URL": f"sqlite:///{tmp_path / 'rhea.db'}",
+        "LOGNAME": "ada",
+        "TERM": "xterm",
+        "PROMPT_TOOLKIT_NO_CPR": "1",
+    }
     return os.environ | chosen | {"HF_HUB_OFFLINE": "1"}
 
 
@@ -182,7 +187,7 @@ class Screen:
 def test_a_person_at_a_terminal(rhea, environment) -> None:
     screen = Screen([*RHEA, "chat", "--reserve", "300"], environment)
     screen.wait_for("loading", 60)
-    ready = screen.wait_for("Ctrl-D leaves", 120)
+    ready = screen.wait_for("› ", 120)
     print(f"ready for the first message after {ready:.1f} s of loading")
     screen.keys(STORY.replace(b"\n", b"\r"))
     screen.wait_for("thinking", 60)
@@ -192,9 +197,13 @@ def test_a_person_at_a_terminal(rhea, environment) -> None:
         screen._read(0.2)
     screen.keys(b"\x03")
     screen.wait_for("interrupted, kept", 60)
+    screen.wait_for("› ", 60)
     screen.keys(b"/why\r")
-    screen.wait_for("of 4,096 tokens", 60)
+    screen.wait_for("budget", 60)
+    screen.wait_for("› ", 60)
     screen.keys(b"half a line\x03")
+    screen.wait_for("› ", 60)
+    time.sleep(0.3)  # the prompt shows itself a moment before it reads
     screen.keys(b"\x04")
     assert screen.exit_code(60) == 0
     (cut,) = stored(rhea)

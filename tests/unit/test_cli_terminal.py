@@ -161,6 +161,21 @@ def test_ctrl_c_stops_a_reply_and_the_chat_goes_on() -> None:
     assert [(t.reply, t.state) for t in terminal.chat.history()] == [("one ", "interrupted")]
 
 
+def test_ctrl_c_between_prompts_does_nothing() -> None:
+    terminal = make()
+
+    def read() -> str:
+        if terminal.chat.history():
+            raise EOFError
+        os.kill(os.getpid(), signal.SIGINT)
+        return "hello"
+
+    before = signal.getsignal(signal.SIGINT)
+    assert terminal.run(read) == 0
+    assert signal.getsignal(signal.SIGINT) == before
+    assert [t.reply for t in terminal.chat.history()] == ["You said: hello"]
+
+
 def test_a_closed_terminal_ends_the_chat() -> None:
     terminal = make(Stopped(signal.SIGHUP))
     assert terminal.run(iter(["count", "never read"]).__next__) == 129
