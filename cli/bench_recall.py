@@ -7,11 +7,11 @@ from typing import Annotated
 
 import typer
 
-from rhea.cli.app import bench_app, print_json, reported
+from rhea.cli.app import app, bench_app, print_json, reported
 from rhea.cli.options import Json, quiet
 from rhea.types import RecallMode
 
-__all__ = ["bench_recall"]
+__all__ = ["bench_digest", "bench_recall", "bench_recall_scale", "calibrate"]
 
 Plot = Annotated[Path | None, typer.Option("--plot", metavar="FILE.png", help="Draw the curve.")]
 
@@ -59,3 +59,92 @@ def bench_recall(
         for name, row in report["budgets"].items():
             others = " ".join(f"{values[name]:8.3f}" for values in report["baselines"].values())
             typer.echo(f"{name:>8} {row['recall']:8.3f} {row['verbatim']:8.3f} {row['tokens_max']:8} {others}")
+
+
+@bench_app.command("recall-scale")
+def bench_recall_scale(
+    messages: Annotated[
+        list[int] | None, typer.Option("--messages", metavar="N", min=2, help="Sizes; repeat for several.")
+    ] = None,
+    turns: Annotated[int, typer.Option("--turns", metavar="N", min=5, help="Timed turns at each size.")] = 40,
+    plot: Plot = None,
+    as_json: Json = False,
+) -> None:
+    """Time and memory of a turn from 200 to 20,000 messages, without the embedder's and the model's time."""
+    from rhea.bench.recall_scale import DEFAULT_SIZES, measure_scale, plot_scale
+
+    quiet()
+    with reported():
+        report = measure_scale(
+            sorted(set(messages or DEFAULT_SIZES)), turns=turns, progress=lambda line: typer.echo(line, err=True)
+        )
+        if plot is not None:
+            plot_scale(report, plot)
+        if as_json:
+            print_json(report)
+            return
+        typer.echo("messages   begin p50/p95 ms   commit p50/p95 ms   first ms   index MB   database MB")
+        for row in report["sizes"]:
+            begin, commit = row["begin_ms"], row["commit_ms"]
+            typer.echo(
+                f"{row['messages']:8,} {begin['p50']:9.1f} /{begin['p95']:7.1f} {commit['p50']:10.1f} /"
+                f"{commit['p95']:7.1f} {row['first_begin_ms']:10.0f} {row['index_mb']:10.1f} {row['database_mb']:13.1f}"
+            )
+
+
+@bench_app.command("digest")
+def bench_digest(
+    files: Annotated[list[Path], typer.Argument(metavar="FILE…", help="Dialogues, or chats as `rhea import` reads.")],
+    share: Annotated[
+        list[float] | None,
+        typer.Option("--share", metavar="X", min=0.01, max=1.0, help="Sizes as shares of a reply's tokens."),
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Content words that digests keep at each size, against a truncation of the same size."""
+    from rhea.bench.digest import DEFAULT_SHARES, measure_digests
+    from rhea.models.counting import TokenizerCounter
+
+    quiet()
+    with reported():
+        report = measure_digests(files, TokenizerCounter().count_text, sorted(set(share or DEFAULT_SHARES)))
+        if as_json:
+            print_json(report)
+            return
+        typer.echo(f"{report['replies']} replies, median {report['tokens_p50']} tokens")
+        typer.echo(f"{'share':>8} {'digest':>8} {'truncation':>11} {'real size':>10}")
+        for name, row in report["shares"].items():
+            typer.echo(f"{name:>8} {row['digest']:8.3f} {row['truncation']:11.3f} {row['tokens']:10.3f}")
+
+
+@app.command()
+def calibrate(
+    file: Annotated[
+        Path | None, typer.Argument(metavar="[FILE]", help="Recall format; else the small set that ships.")
+    ] = None,
+    embedder: Annotated[
+        str | None, typer.Option("--embedder", metavar="MODEL", help="Hub name or folder; else the default embedder.")
+    ] = None,
+    output: Annotated[
+        Path | None, typer.Option("--output", metavar="FILE.json", help="Else where Rhea finds it by itself.")
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Fit score levels and thresholds to an embedder, from conversations with known evidence."""
+    from dataclasses import asdict
+
+    from rhea.bench.recall import bundled_file, labelled_conversations
+    from rhea.embed import SentenceTransformerEmbedder
+    from rhea.recall.calibrate import calibrate as fit
+    from rhea.recall.calibration import calibration_file
+
+    quiet()
+    with reported():
+        made = fit(labelled_conversations(file or bundled_file()), SentenceTransformerEmbedder(embedder))
+        target = output or calibration_file(made.embedder_id)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.write_text(made.to_json(), encoding="utf-8")
+        if as_json:
+            print_json({"file": str(target), **asdict(made)})
+            return
+        typer.echo(f"slope {made.slope}, offset {made.offset}, {len(made.levels)} channels: written to {target}")

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,6 +20,7 @@ import numpy as np
 from rhea.compress.text import content_words
 from rhea.errors import ImportFormatError, MissingExtra
 from rhea.importing import ImportedConversation, import_conversation, read_file
+from rhea.recall.calibrate import LabelledConversation
 from rhea.recall.render import raw_part, render_part
 from rhea.settings import Settings
 from rhea.types import RecallMode, TurnRecord
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
     from rhea.memory import Conversation, Rhea
     from rhea.models.base import TokenCounter
 
-__all__ = ["bundled_file", "measure_recall", "plot_recall"]
+__all__ = ["bundled_file", "labelled_conversations", "measure_recall", "plot_recall"]
 
 _QUESTION_ROOM = 4096
 """Tokens beside the measured budget, for question, rules and template."""
@@ -56,6 +57,18 @@ class _Question:
 def bundled_file() -> Path:
     """The small set that ships with the package: chats and questions written for this project."""
     return Path(__file__).parent / "data" / "recall.jsonl"
+
+
+def labelled_conversations(path: Path) -> Iterator[LabelledConversation]:
+    """The conversations of a file with the places of their evidence, for `calibrate`.
+
+    Raises:
+        ImportFormatError: as for :func:`measure_recall`.
+    """
+    for found, _ in read_file(path):
+        places = {m.source_id: place for place, m in enumerate(found.messages)}
+        questions = [(q.text, [places[e] for e in q.evidence]) for q in _questions(found, path)]
+        yield LabelledConversation(found.messages, questions)
 
 
 def measure_recall(

@@ -1,9 +1,10 @@
-"""The extractive digest: the sentences that carry a reply, verbatim, in their order.
+"""The extractive digest: the phrases that carry a reply, word for word, in their order.
 
-A reply is cut into units (sentences, list items, code lines). Each is worth the words it adds that no
-chosen unit holds yet, so that a digest repeats nothing; numbers, names and code identifiers count more,
-first sentences a little more, pleasantries nothing. Offline, without a model, the same on every machine.
-Paper: the digest stands for the memory tokens of asymmetric noise control where no LM is at hand.
+A reply is cut into phrases at punctuation and at words that carry nothing ("of the", "you can"). Each is
+worth the content words that it adds, so that a digest repeats nothing; numbers, names and code identifiers
+count more, and a "not" stays with what it denies. The best phrases per token are kept and read like notes:
+"Draw room scale. mark load-bearing wall. electrics checked". Offline, without a model, the same on every
+machine. Paper: it stands for the memory tokens of asymmetric noise control where no LM is at hand.
 """
 
 from __future__ import annotations
@@ -11,33 +12,35 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 from rhea.recall.chunks import sentences
 from rhea.recall.words import STOP_WORDS
 
 __all__ = ["TextCompressor", "content_words"]
 
-_WORD = re.compile(r"[^\W_]+(?:['’.\-_/][^\W_]+)*", re.UNICODE)
-_ITEM = re.compile(r"^\s*(?:[-*+•]|\d+[.)])\s+")
-_CODE = re.compile(r"[_`(){}=<>]|\w\.\w|[a-z][A-Z]")
+_WORD = re.compile(r"[^\W_](?:[^\W_]|[_'’](?=[^\W_])|[.\-/](?=[^\W_])|,(?=\d{3}))*|_+\w+", re.UNICODE)
+_CODE = re.compile(r"[_/]|\w\.\w|[a-z][A-Z]")
+_DENIALS = frozenset(
+    ("not", "no", "never", "without", "nor", "neither", "cannot", "can't", "don't", "doesn't", "isn't", "won't")
+)
+_TELLING = 1.3
+"""What a token of a number, a name or an identifier is worth, one of a plain word being about 0.8."""
+_JOIN = ". "
 
 
 @dataclass(frozen=True, slots=True)
-class _Unit:
+class _Phrase:
     place: int
+    sentence: int
     text: str
-    words: dict[str, float]
+    worth: dict[str, float]
     cost: int
 
 
 def content_words(text: str) -> list[str]:
     """The words of a text that carry content: folded, stop words and single letters left out."""
-    found = []
-    for match in _WORD.finditer(text):
-        word = match.group().replace("’", "'").casefold()
-        if word.split("'", 1)[0] not in STOP_WORDS and (len(word) > 1 or word.isdigit()):
-            found.append(word)
-    return found
+    return [word for match in _WORD.finditer(text) if (word := _content(match.group()))]
 
 
 class TextCompressor:
@@ -75,51 +78,94 @@ class TextCompressor:
         return reply if length <= max(room, self._whole) else self.digest(reply, room)
 
     def digest(self, reply: str, room: int) -> str:
-        """The best units within ``room`` tokens, in their order, joined by spaces."""
-        units = [u for u in self._units(reply) if u.words]
-        chosen: list[_Unit] = []
+        """The best phrases within ``room`` tokens, in their order.
+
+        Args:
+            reply: any text.
+            room: most tokens of the digest, as ``count`` counts.
+
+        Returns:
+            The digest; empty when not even one phrase fits.
+        """
+        chosen: list[_Phrase] = []
         held: set[str] = set()
+        opened: set[int] = set()
         used = 0
-        left = units
+        left = self._phrases(reply)
         while left:
-            fitting = [u for u in left if used + u.cost <= room]
-            if not fitting:
-                break
-            best = max(fitting, key=lambda u: (_gain(u, held) / u.cost, -u.place))
+            best = max(left, key=lambda p: (_gain(p, held) / (p.cost + (p.sentence not in opened)), -p.place))
             if _gain(best, held) <= 0.0:
                 break
+            left = [p for p in left if p is not best]
+            cost = best.cost + (best.sentence not in opened)
+            if used + cost > room:
+                continue
             chosen.append(best)
-            held |= best.words.keys()
-            used += best.cost
-            left = [u for u in left if u is not best]
-        return " ".join(u.text for u in sorted(chosen, key=lambda u: u.place)).strip()
+            used += cost
+            held |= best.worth.keys()
+            opened.add(best.sentence)
+        while chosen and self._count(_written(chosen)) > room:
+            chosen.pop()
+        return _written(chosen)
 
-    def _units(self, reply: str) -> list[_Unit]:
-        units = []
-        for place, text in enumerate(sentences(reply)):
-            bare = _ITEM.sub("", text)
-            if bare:
-                units.append(_Unit(place, bare, _worth(bare), max(1, self._count(bare))))
-        return units
+    def _phrases(self, reply: str) -> list[_Phrase]:
+        count = lru_cache(maxsize=None)(self._count)
+        found: list[_Phrase] = []
+        for number, sentence in enumerate(sentences(reply)):
+            for words in _runs(sentence):
+                worth: dict[str, float] = {}
+                for place, word in enumerate(words):
+                    folded = _content(word)
+                    if folded:
+                        telling = _tells(word, first=not found and place == 0)
+                        worth[folded] = _TELLING * count(" " + word) if telling else 1.0
+                text = " ".join(words)
+                if worth:
+                    found.append(_Phrase(len(found), number, text, worth, max(1, count(" " + text))))
+        return found
 
 
-def _gain(unit: _Unit, held: set[str]) -> float:
-    return sum(worth for word, worth in unit.words.items() if word not in held)
+def _runs(sentence: str) -> list[list[str]]:
+    """Content words that stand together; punctuation and stop words part them, a denial stays with what follows."""
+    runs: list[list[str]] = [[]]
+    end = 0
+    for match in _WORD.finditer(sentence):
+        word = match.group()
+        if sentence[end : match.start()].strip():
+            runs.append([])
+        end = match.end()
+        if word.replace("’", "'").casefold() in _DENIALS:
+            runs.append([word])
+        elif _content(word):
+            runs[-1].append(word)
+        elif not (len(runs[-1]) == 1 and runs[-1][0].replace("’", "'").casefold() in _DENIALS):
+            runs.append([])
+    return [run for run in runs if run]
 
 
-def _worth(text: str) -> dict[str, float]:
-    """Content words and what each is worth."""
-    worth: dict[str, float] = {}
-    for i, match in enumerate(_WORD.finditer(text)):
-        written = match.group()
-        for word in content_words(written):
-            value = 1.0
-            if any(c.isdigit() for c in written) or _CODE.search(written):
-                value = 1.5
-            elif i > 0 and written[0].isupper():
-                value = 1.4
-            worth[word] = max(value, worth.get(word, 0.0))
-    return worth
+def _content(written: str) -> str:
+    """The folded word, or "" for a stop word or a single letter."""
+    word = written.replace("’", "'").casefold()
+    bare = word.split("'", 1)[0]
+    return word if bare not in STOP_WORDS and (len(word) > 1 or word.isdigit()) else ""
+
+
+def _tells(word: str, *, first: bool) -> bool:
+    """Whether a word is a number, a name or a code identifier."""
+    return any(c.isdigit() for c in word) or bool(_CODE.search(word)) or (word[0].isupper() and not first)
+
+
+def _gain(phrase: _Phrase, held: set[str]) -> float:
+    return sum(worth for word, worth in phrase.worth.items() if word not in held)
+
+
+def _written(chosen: Sequence[_Phrase]) -> str:
+    """The phrases in their order; a full stop where another sentence begins."""
+    text, sentence = "", -1
+    for phrase in sorted(chosen, key=lambda p: p.place):
+        text += (_JOIN if text and phrase.sentence != sentence else " " if text else "") + phrase.text
+        sentence = phrase.sentence
+    return text
 
 
 def _length(text: str) -> int:

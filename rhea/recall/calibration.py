@@ -8,6 +8,7 @@ that turn the fused sum into a probability. `rhea calibrate` makes one from labe
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from functools import lru_cache
@@ -19,7 +20,7 @@ from numpy.typing import NDArray
 
 from rhea.errors import SettingsError
 
-__all__ = ["Calibration", "Level", "calibration_for", "load_calibration"]
+__all__ = ["Calibration", "Level", "calibration_file", "calibration_for", "load_calibration"]
 
 _PRIOR = 40.0
 """How many messages the background levels weigh against those of the conversation at hand."""
@@ -64,8 +65,11 @@ class Calibration:
         return scaled.astype(np.float32, copy=False)
 
     def probability(self, fused: NDArray[np.float32]) -> NDArray[np.float32]:
-        """The calibrated score in [0, 1]."""
-        logits = np.clip(self.slope * fused + self.offset, -30.0, 30.0)
+        """The calibrated score of each message of a conversation, in [0, 1].
+
+        The more messages, the less likely is any one of them: the odds fall with their number.
+        """
+        logits = np.clip(self.slope * fused + self.offset - np.log(max(len(fused), 1)), -30.0, 30.0)
         return np.asarray(1.0 / (1.0 + np.exp(-logits)), dtype=np.float32)
 
     def to_json(self) -> str:
@@ -91,15 +95,27 @@ def load_calibration(text: str, name: str) -> Calibration:
         raise SettingsError(f"{name} is not a calibration file ({error!r}); make one with `rhea calibrate`") from None
 
 
-@lru_cache(maxsize=8)
-def calibration_for(embedder_id: str, path: str | None = None) -> Calibration:
-    """The calibration of an embedder: the file given, else the shipped one, else the default's values.
+def calibration_file(embedder_id: str) -> Path:
+    """Where a calibration that `rhea calibrate` made for an embedder is kept, in the user data folder."""
+    import platformdirs
 
-    An embedder without a calibration of its own borrows the default's: its own levels come from each
-    conversation as it grows, only short ones are judged less well.
+    name = re.sub(r"[^\w.-]+", "-", embedder_id).strip("-.") or "embedder"
+    return Path(platformdirs.user_data_dir("rhea", appauthor=False)) / "calibrations" / f"{name}.json"
+
+
+@lru_cache(maxsize=8)
+def calibration_for(embedder_id: str) -> Calibration:
+    """The calibration of an embedder: the one that was made for it here, else the shipped one.
+
+    An embedder without a calibration of its own borrows the default's: its levels come from each
+    conversation as it grows, only short conversations are judged less well.
+
+    Raises:
+        SettingsError: the file made for it is damaged.
     """
-    if path is not None:
-        return load_calibration(Path(path).read_text(encoding="utf-8"), path)
-    text = (resources.files("rhea.recall") / "calibration.json").read_text(encoding="utf-8")
-    shipped = load_calibration(text, "calibration.json")
-    return shipped
+    own = calibration_file(embedder_id)
+    if own.is_file():
+        return load_calibration(own.read_text(encoding="utf-8"), str(own))
+    return load_calibration(
+        (resources.files("rhea.recall") / "calibration.json").read_text("utf-8"), "calibration.json"
+    )
