@@ -325,3 +325,40 @@ def test_the_entry_point(monkeypatch, capfd) -> None:
     assert capfd.readouterr().out.startswith("rhea ")
     assert sys.stdin is not None
     sys.stdin.close()
+
+
+def test_ctrl_c_leaves_a_server_that_does_not_answer(rhea_cli, turns) -> None:
+    pytest.importorskip("openai")
+    import socket
+    import threading
+    import time
+
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        asked = threading.Event()
+
+        def listen() -> None:
+            connection, _ = silent.accept()
+            with connection:
+                connection.recv(1 << 16)
+                asked.set()
+                time.sleep(0.2)
+                os.kill(os.getpid(), signal.SIGINT)
+                time.sleep(10)
+
+        threading.Thread(target=listen, daemon=True).start()
+        address = f"http://127.0.0.1:{silent.getsockname()[1]}/v1"
+        began = time.monotonic()
+        done = rhea_cli("chat", "--model", "m", "--base-url", address, stdin=b"hello\n")
+        assert asked.is_set()
+        assert done.code == 130
+        assert time.monotonic() - began < 9
+    assert [(t["user"], t["reply"], t["state"]) for t in turns()] == [("hello", None, "interrupted")]
+
+
+def test_a_server_that_is_away_is_one_line(rhea_cli, turns) -> None:
+    pytest.importorskip("openai")
+    done = rhea_cli("chat", "--model", "m", "--base-url", "http://127.0.0.1:9/v1", stdin=b"hello\n")
+    assert done.code == 2
+    assert done.out == ""
+    assert done.err.count("\n") == 1
+    assert [(t["user"], t["state"]) for t in turns()] == [("hello", "interrupted")]
