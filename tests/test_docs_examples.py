@@ -103,6 +103,12 @@ def commands(console: str) -> list[list[str]]:
     return [words for words in found if words]
 
 
+def _shown(console: str) -> str:
+    """What a console block shows as output: its lines that are no commands."""
+    joined = re.sub(r"\\\n\s*", " ", console)
+    return "".join(line + "\n" for line in joined.splitlines() if not line.startswith("$ "))
+
+
 def matches(expected: str, printed: str) -> bool:
     """Whether what was printed is what the page shows."""
     parts = []
@@ -272,6 +278,8 @@ def test_a_page_runs_as_written(page: Path, server: str, tmp_path: Path, monkeyp
             elif block.kind in {"console", "shell", "bash", "sh"}:
                 _check_console(block)
                 printed = _run_console(block, monkeypatch) if running else ""
+                shown = _shown(block.code) if running else ""
+                assert not shown or matches(shown, printed), f"{where} shows\n{shown}\nbut got\n{printed}"
             elif block.kind == "output":
                 assert matches(block.code, printed), f"{where} shows\n{block.code}\nbut this was printed:\n{printed}"
     finally:
