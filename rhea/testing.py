@@ -79,7 +79,10 @@ class EchoModel:
             return self._reply(messages)
         if self._reply is not None:
             return self._reply
-        return "You said: " + messages[-1]["content"].rstrip().splitlines()[-1].removeprefix("Question: ")
+        *before, last = messages[-1]["content"].rstrip().split("\n\n")
+        if before and last.startswith("Remember: "):  # rules stand once more after the question
+            last = before[-1]
+        return "You said: " + last.splitlines()[-1].removeprefix("Question: ")
 
 
 class HashEmbedder:

@@ -9,6 +9,8 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from rich.console import Console
 
 from rhea.cli.chat_terminal import COMMANDS, Terminal, line_reader
@@ -224,6 +226,15 @@ def test_wrapping_does_not_depend_on_the_pieces() -> None:
     assert "x = 'a long line of code'" in whole
     assert "\n\n  - an" in whole
     assert wrapped([text], 1000) == text
+
+
+@given(st.lists(st.text(st.sampled_from("ab漢` \n\t"), max_size=12), max_size=8), st.integers(1, 20))
+def test_wrapping_loses_no_word(pieces: list[str], width: int) -> None:
+    text = "".join(pieces)
+    shown = wrapped(pieces, width)
+    assert shown == wrapped([text], width)
+    assert shown.split() == text.split()
+    assert shown.count("\n") >= text.count("\n")
 
 
 def test_a_word_longer_than_the_line_is_left_whole() -> None:
