@@ -106,7 +106,8 @@ class Driver:
         turn = self._begin(query, chat)
         whole = self._clock() - began
         texts = [m["content"] for m in turn.messages]
-        texts[-1] = texts[-1].removesuffix(query)
+        before, _, after = texts[-1].rpartition(query)
+        texts[-1] = before + after
         return texts, {"begin": whole, "seconds": whole - sum(self._spent.values())}
 
     def after_read(self) -> None:
