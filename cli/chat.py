@@ -114,7 +114,9 @@ def choose_model(
     from rhea.models.transformers import Sampling, TransformersModel
 
     sampling = Sampling(temperature=temperature) if temperature > 0 else None
-    return TransformersModel(name, sampling=sampling, reserve=reserve)
+    # the packaged model is very small: undisturbed, its likeliest next word is soon the one it said before
+    penalty = 1.1 if name is None else 1.0
+    return TransformersModel(name, sampling=sampling, reserve=reserve, repetition_penalty=penalty)
 
 
 def at_a_terminal() -> bool:

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from rhea.errors import GenerationFailed, ModelError, ModelNotFound
 from rhea.models.counting import load_tokenizer, resolve_source
+from rhea.models.loops import is_looping
 from rhea.models.packaged import DEFAULT_MODEL_NAME
 from rhea.models.prompts import PromptEncoder
 from rhea.types import ChatMessage
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
 __all__ = ["Sampling", "TransformersModel"]
 
 _DEFAULT_WINDOW = 4096
+_LOOPS_EVERY = 8
+"""Tokens between two looks for a loop."""
 _WEIGHTS = ("*.safetensors", "*.bin", "*.index.json")
 
 
@@ -52,6 +55,8 @@ class TransformersModel:
         dtype: a torch dtype's name; ``"auto"`` takes bfloat16 or float16 on a GPU and float32 on the CPU.
         reserve: tokens kept free for the reply, and the longest reply.
         sampling: ``None`` for greedy decoding.
+        repetition_penalty: above 1.0 makes tokens that were said already less likely; 1.0 leaves the model alone.
+        stop_loops: end a reply that says one phrase over and over (:mod:`rhea.models.loops`).
 
     Raises:
         ModelNotFound: on first use, when the model is not in reach or holds no weights.
@@ -65,10 +70,14 @@ class TransformersModel:
         dtype: str = "auto",
         reserve: int = 512,
         sampling: Sampling | None = None,
+        repetition_penalty: float = 1.0,
+        stop_loops: bool = True,
     ) -> None:
         self.name = model or DEFAULT_MODEL_NAME
         self.reserve = reserve
         self.sampling = sampling
+        self.repetition_penalty = repetition_penalty
+        self.stop_loops = stop_loops
         self._source = model
         self._device = device
         self._dtype = dtype
@@ -150,7 +159,11 @@ class TransformersModel:
         pieces: Queue[str | BaseException | None] = Queue()
 
         def stopped(input_ids: Any, scores: Any, **_: Any) -> Any:
-            return torch.full((input_ids.shape[0],), stop.is_set(), dtype=torch.bool, device=input_ids.device)
+            done = stop.is_set()
+            said = input_ids.shape[1] - len(ids)
+            if not done and self.stop_loops and said % _LOOPS_EVERY == 0:
+                done = is_looping(input_ids[0, len(ids) :].tolist())
+            return torch.full((input_ids.shape[0],), done, dtype=torch.bool, device=input_ids.device)
 
         def work() -> None:
             try:
@@ -184,8 +197,9 @@ class TransformersModel:
     def _decoding(self) -> dict[str, Any]:
         tokenizer = self.prompts.tokenizer
         pad = tokenizer.pad_token_id if tokenizer.pad_token_id is not None else tokenizer.eos_token_id
+        shared = {"pad_token_id": pad, "repetition_penalty": self.repetition_penalty}
         if self.sampling is None:
-            return {"do_sample": False, "temperature": None, "top_p": None, "top_k": None, "pad_token_id": pad}
+            return {"do_sample": False, "temperature": None, "top_p": None, "top_k": None, **shared}
         if self.sampling.seed is not None:
             import torch
 
@@ -194,7 +208,7 @@ class TransformersModel:
             "do_sample": True,
             "temperature": self.sampling.temperature,
             "top_p": self.sampling.top_p,
-            "pad_token_id": pad,
+            **shared,
         }
 
     def _torch_dtype(self) -> torch.dtype:

@@ -107,3 +107,17 @@ def test_a_template_without_a_system_role_gets_it_in_the_first_message(model: Tr
     tokenizer.chat_template = None
     with pytest.raises(ModelError, match="no chat template"):
         PromptEncoder(tokenizer, "bare")
+
+
+def test_a_reply_that_loops_is_ended(model: TransformersModel) -> None:
+    phrase = "He is a good dog, and he is a good dog. "
+    looping: list[ChatMessage] = [
+        {"role": "user", "content": "Describe my dog."},
+        {"role": "assistant", "content": phrase * 12},
+        {"role": "user", "content": f"Say that again, a hundred times: {phrase * 6}"},
+    ]
+    guarded = TransformersModel(reserve=150, device="cpu")
+    guarded.__dict__.update(prompts=model.prompts, network=model.network)
+    said = "".join(guarded.stream(looping))
+    assert said.count("he is a good dog") > 4
+    assert model.count_text(said) < 130
