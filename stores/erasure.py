@@ -13,11 +13,11 @@ from collections.abc import Iterator, Sequence
 from contextlib import closing
 from pathlib import Path
 
-from sqlalchemy import and_, delete, func, select, text
+from sqlalchemy import ColumnElement, Table, and_, delete, func, select, text
 
 from rhea.errors import DatabaseBusy
 from rhea.stores.database import Database, translate
-from rhea.stores.tables import conversations, instructions, messages, owned_tables, users
+from rhea.stores.tables import conversations, instructions, messages, owned_tables, turns, users
 from rhea.stores.vectors_faiss import FaissCache
 from rhea.types import OwnerId
 
@@ -40,15 +40,9 @@ class EraseRows:
         gone: dict[str, int] = {}
         with self.database.write(owner) as connection:
             for table in owned_tables:
-                mine = table.c.user_id == owner
-                if conversation_id is not None:
-                    if table is conversations:
-                        mine = and_(mine, table.c.id == conversation_id)
-                    elif "conversation_id" in table.c:
-                        mine = and_(mine, table.c.conversation_id == conversation_id)
-                    else:
-                        continue
-                count = connection.scalar(select(func.count()).select_from(table).where(mine))
+                count = connection.scalar(
+                    select(func.count()).select_from(table).where(_belongs(table, owner, conversation_id))
+                )
                 if count:
                     gone[table.name] = count
             if conversation_id is None:
@@ -67,9 +61,7 @@ class EraseRows:
 
     def texts(self, owner: OwnerId, conversation_id: int | None = None) -> Iterator[str]:
         """Every text of a user or of one conversation, in order of storing: to search for after erasing."""
-        query = select(messages.c.text).where(messages.c.user_id == owner).order_by(messages.c.id)
-        if conversation_id is not None:
-            query = query.where(messages.c.conversation_id == conversation_id)
+        query = select(messages.c.text).where(_belongs(messages, owner, conversation_id)).order_by(messages.c.id)
         with self.database.read(owner) as connection:
             yield from connection.execute(query.execution_options(yield_per=1000)).scalars()
 
@@ -146,3 +138,18 @@ class EraseRows:
                         found.setdefault(path, set()).update(hits)
                     tail = window[-overlap:]
         return found
+
+
+def _belongs(table: Table, owner: OwnerId, conversation_id: int | None) -> ColumnElement[bool]:
+    """The rows of a table that go with a conversation, or with all of an owner's, found on the way down."""
+    mine = select(conversations.c.id).where(conversations.c.user_id == owner)
+    if conversation_id is not None:
+        mine = mine.where(conversations.c.id == conversation_id)
+    if table is conversations:
+        return conversations.c.id.in_(mine)
+    if table.c.user_id.foreign_keys and conversation_id is None:
+        return table.c.user_id == owner  # instructions of scope "user" hang on the user, not on a conversation
+    if "turn_id" in table.c and table.c.turn_id.foreign_keys and not table.c.user_id.foreign_keys:
+        said = select(turns.c.id).where(turns.c.conversation_id.in_(mine))
+        return and_(table.c.turn_id.in_(said), table.c.user_id == owner)
+    return and_(table.c.conversation_id.in_(mine), table.c.user_id == owner)

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, delete, insert, select, update
+from sqlalchemy import Connection, delete, exists, insert, select, update
 
 from rhea.errors import ConversationNotFound
 from rhea.stores.database import Database
@@ -109,7 +109,7 @@ def _newest(connection: Connection, owner: OwnerId, conversation_id: int) -> Tur
             turns.c.conversation_id == conversation_id,
             turns.c.user_id == owner,
             turns.c.state != TurnState.ABANDONED.value,
-            turns.c.id.in_(select(messages.c.turn_id).where(messages.c.conversation_id == conversation_id)),
+            exists().where(messages.c.turn_id == turns.c.id),
         )
         .order_by(turns.c.position.desc())
         .limit(1)

@@ -245,7 +245,7 @@ class _Restoring:
             if values.get("trace") is not None:
                 why.append(own | {"turn_id": turn_id, "body": values["trace"]})
             if values["state"] in {TurnState.COMMITTED.value, TurnState.INTERRUPTED.value}:
-                owed: Sequence[Any] = ("vectors",) if values["digest"] is not None else ("digest", "vectors")
+                owed: Sequence[Any] = ("vectors",) if values["digest_id"] is not None else ("digest", "vectors")
                 enqueue(self.connection, self.owner, row["conversation_id"], [turn_id], owed)
         if said:
             self.connection.execute(insert(messages), said)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from functools import lru_cache
 from typing import Any
@@ -58,6 +59,7 @@ def turn_query() -> Select[Any]:
         turns.c.state,
         turns.c.created_at,
         turns.c.digest,
+        turns.c.digest_id,
         messages.c.role,
         messages.c.text,
         messages.c.name,
@@ -75,15 +77,18 @@ def turns_from(rows: Iterable[Row[Any]]) -> list[TurnRecord]:
 
     def close() -> None:
         if head is not None:
-            turn_id, conversation_id, position, state, created, digest = head
-            found.append(TurnRecord(turn_id, conversation_id, position, TurnState(state), tuple(said), created, digest))
+            turn_id, conversation_id, position, state, created, digest, digest_id = head
+            turn = TurnRecord(turn_id, conversation_id, position, TurnState(state), tuple(said), created, digest)
+            if digest is None and digest_id is not None:
+                turn = replace(turn, digest=turn.reply)
+            found.append(turn)
 
     for row in rows:
         values = tuple(row)
         if head is None or head[0] != values[0]:
             close()
-            head, said = values[:6], []
-        role, body, name, time, source_id, message_id = values[6:]
+            head, said = values[:7], []
+        role, body, name, time, source_id, message_id = values[7:]
         if message_id is not None:
             said.append(Message(role, body, name, time, source_id, message_id))
     close()

@@ -31,7 +31,8 @@ APPLICATION_ID = 0x52686561
 SQLITE_EXTRAS = (
     "CREATE VIEW message_sources AS SELECT id, 'u' || user_id || ' c' || conversation_id AS scope, text FROM messages",
     "CREATE VIRTUAL TABLE message_words USING fts5("
-    "scope, text, content='message_sources', content_rowid='id', tokenize='unicode61 remove_diacritics 2')",
+    "scope, text, content='message_sources', content_rowid='id', tokenize='unicode61 remove_diacritics 2',"
+    " detail=column)",
     "CREATE TRIGGER messages_insert AFTER INSERT ON messages BEGIN"
     " INSERT INTO message_words(rowid, scope, text)"
     " VALUES (new.id, 'u' || new.user_id || ' c' || new.conversation_id, new.text); END",

@@ -2,15 +2,15 @@
 
 SQLite: an FTS5 index over the messages whose first column holds two words, the owner's and the
 conversation's, so that a query is answered from the owner's postings alone. PostgreSQL: a ``tsvector``
-column under a GIN index. Both take the words as they are, without stemming, because a conversation may
+column under a GIN index, with the same two words in a form that no text can hold. Both take the words as they are, without stemming, because a conversation may
 be in any language; each word of the query also finds longer words that begin with it.
 """
 
 from __future__ import annotations
 
-import re
+import unicodedata
 
-from sqlalchemy import bindparam, text
+from sqlalchemy import text
 
 from rhea.stores.database import Database
 from rhea.stores.rows import turn_query, turns_from
@@ -27,9 +27,10 @@ _FTS5 = text(
     " JOIN messages m ON m.id = message_words.rowid"
     " WHERE message_words MATCH :match AND m.user_id = :owner ORDER BY bm25(message_words, 0.0, 1.0), m.id LIMIT :rows"
 )
-_TSVECTOR = (
+_TSVECTOR = text(
     "SELECT m.turn_id, ts_rank(m.words, to_tsquery('simple', :match), 1) AS score FROM messages m"
-    " WHERE m.words @@ to_tsquery('simple', :match) AND m.user_id = :owner {here} ORDER BY score DESC, m.id LIMIT :rows"
+    " WHERE m.words @@ (CAST(:scope AS tsquery) && to_tsquery('simple', :match)) AND m.user_id = :owner"
+    " ORDER BY score DESC, m.id LIMIT :rows"
 )
 
 
@@ -53,10 +54,8 @@ class SearchRows:
             statement = _FTS5
         else:
             values["match"] = " | ".join(f"'{word}':*" for word in words)
-            here = "" if conversation_id is None else "AND m.conversation_id = :conversation"
-            statement = text(_TSVECTOR.format(here=here))
-            if conversation_id is not None:
-                statement = statement.bindparams(bindparam("conversation", conversation_id))
+            values["scope"] = f"'@u{owner}'" + (f" & '@c{conversation_id}'" if conversation_id is not None else "")
+            statement = _TSVECTOR
         with self.database.read(owner) as connection:
             best: dict[int, float] = {}
             for turn_id, score in connection.execute(statement, values).tuples():
@@ -83,5 +82,10 @@ class SearchRows:
 
 
 def match_words(query: str) -> list[str]:
-    """The distinct words of a query, letters and digits only, so that no character of it is an operator."""
-    return list(dict.fromkeys(re.findall(r"[^\W_]+", query.lower())))[:MOST_WORDS]
+    """The distinct words of a query: letters and digits only, so that no character of it is an operator.
+
+    Characters younger than Unicode 3.2 part words, as FTS5's tokenizer may not know them: what it would take
+    for two words is a phrase to it, and the index keeps no places of words.
+    """
+    known = "".join(c if unicodedata.ucd_3_2_0.category(c)[0] in "LN" else " " for c in query.lower())
+    return list(dict.fromkeys(known.split()))[:MOST_WORDS]

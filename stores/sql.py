@@ -21,7 +21,15 @@ __all__ = ["SqlStore", "open_store"]
 
 
 class SqlStore(
-    ConversationRows, TurnRows, InstructionRows, WorkRows, VectorRows, MemoryRows, SearchRows, OwnershipRows, MessageRows
+    ConversationRows,
+    TurnRows,
+    InstructionRows,
+    WorkRows,
+    VectorRows,
+    MemoryRows,
+    SearchRows,
+    OwnershipRows,
+    MessageRows,
 ):
     """Everything durable, in SQL. Each method is one short transaction; safe to share between threads.
 

@@ -140,7 +140,7 @@ def add(index: VectorIndex, found: Iterable[Any]) -> None:
     faiss = _faiss()
     blocks, entries = [], []
     for message, turn, conversation, channels, checksum, data in found:
-        block = np.frombuffer(data, dtype="<f4").reshape(-1, index.dim)
+        block = np.frombuffer(data, dtype="<f2").reshape(-1, index.dim)
         if not np.isfinite(block).all():
             raise EmbedderError(f"{index.scope.embedder}: stored vectors of message {message} are not finite")
         blocks.append(block)

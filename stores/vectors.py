@@ -36,7 +36,7 @@ class VectorRows:
     cache: FaissCache
 
     def finish_vectors(self, items: Sequence[tuple[WorkItem, Sequence[MessageVectors]]], embedder_id: str) -> None:
-        """Store the vectors of finished work and drop the work, in one transaction.
+        """Store the vectors of finished work, in half precision, and drop the work, in one transaction.
 
         Raises:
             EmbedderError: a vector is not finite, or of another size than the embedder's earlier ones.
@@ -186,12 +186,12 @@ class VectorRows:
 
 
 def unpacked(data: bytes, dim: int) -> NDArray[np.float32]:
-    """The rows of a packed block, shape (n, dim)."""
-    return np.frombuffer(data, dtype="<f4").reshape(-1, dim)
+    """The rows of a packed block, float32 of shape (n, dim)."""
+    return np.frombuffer(data, dtype="<f2").astype(np.float32).reshape(-1, dim)
 
 
 def _row(item: WorkItem, entry: MessageVectors, key: int) -> dict[str, object]:
-    data = np.ascontiguousarray(entry.vectors, dtype="<f4").tobytes()
+    data = np.ascontiguousarray(entry.vectors, dtype="<f2").tobytes()
     return {
         "message_id": entry.message_id,
         "embedder_id": key,
@@ -208,7 +208,7 @@ def _check(entry: MessageVectors, embedder_id: str) -> None:
     shape = entry.vectors.shape
     if entry.vectors.ndim != 2 or shape[0] != len(entry.channels):
         raise EmbedderError(f"{embedder_id}: {len(entry.channels)} channels for vectors of shape {shape}")
-    if not np.isfinite(entry.vectors).all():
+    if not np.isfinite(entry.vectors).all() or np.abs(entry.vectors).max(initial=0.0) > np.finfo(np.float16).max:
         raise EmbedderError(f"{embedder_id} gave vectors that are not finite")
 
 

@@ -24,7 +24,7 @@ from sqlalchemy import func, select
 
 from rhea.errors import StorageFull
 from rhea.stores.database import Database
-from rhea.stores.tables import about, embedders, vectors
+from rhea.stores.tables import about, conversations, embedders, vectors
 from rhea.stores.vector_index import Scope, VectorIndex, add, checksums, decode, empty, encode, header_of
 from rhea.types import OwnerId
 
@@ -115,9 +115,13 @@ class FaissCache:
             ).one_or_none()
             if found is None:
                 return empty(scope, 0)
-            here = [vectors.c.user_id == scope.owner, vectors.c.embedder_id == found.id]
+            mine = select(conversations.c.id).where(conversations.c.user_id == scope.owner)
             if scope.conversation is not None:
-                here.append(vectors.c.conversation_id == scope.conversation)
+                mine = mine.where(conversations.c.id == scope.conversation)
+            here = [
+                vectors.c.conversation_id.in_(mine),
+                vectors.c.embedder_id == found.id,
+            ]
             count, total = connection.execute(
                 select(func.count(), func.coalesce(func.sum(vectors.c.checksum), 0)).where(*here)
             ).one()

@@ -16,7 +16,7 @@ from rhea.stores.base import WorkItem, WorkKind
 from rhea.stores.database import Database
 from rhea.stores.holders import gone, this_process
 from rhea.stores.rows import insert_new, now
-from rhea.stores.tables import turns, work
+from rhea.stores.tables import messages, turns, work
 from rhea.types import OwnerId
 
 __all__ = ["WorkRows", "drop_finished", "enqueue"]
@@ -69,13 +69,16 @@ class WorkRows:
         """(item, digest, compressor id): store the digests and drop the work in one transaction."""
         with self.database.write(durable=False) as connection:
             mine = drop_finished(connection, [item for item, _, _ in items])
-            for item, digest, compressor in items:
-                if item.id in mine:
-                    connection.execute(
-                        update(turns)
-                        .where(turns.c.id == item.turn_id, turns.c.user_id == item.owner)
-                        .values(digest=digest, digest_id=compressor)
-                    )
+            fresh = [entry for entry in items if entry[0].id in mine]
+            replies = _replies(connection, [item.turn_id for item, _, _ in fresh])
+            for item, digest, compressor in fresh:
+                # A short reply comes back from its compressor unchanged: it is not stored twice.
+                kept = None if digest == replies.get(item.turn_id) else digest
+                connection.execute(
+                    update(turns)
+                    .where(turns.c.id == item.turn_id, turns.c.user_id == item.owner)
+                    .values(digest=kept, digest_id=compressor)
+                )
 
     def release_work(self, items: Sequence[WorkItem]) -> None:
         """Give claimed pieces back, for others to claim at once."""
@@ -93,6 +96,18 @@ class WorkRows:
             query = query.where(work.c.user_id == owner)
         with self.database.read(owner) as connection:
             return dict(connection.execute(query).tuples().all())
+
+
+def _replies(connection: Connection, turn_ids: Sequence[int]) -> dict[int, str]:
+    query = (
+        select(messages.c.turn_id, messages.c.text)
+        .where(messages.c.turn_id.in_(turn_ids), messages.c.role == "assistant")
+        .order_by(messages.c.turn_id, messages.c.seq)
+    )
+    found: dict[int, str] = {}
+    for turn_id, said in connection.execute(query).tuples():
+        found[turn_id] = f"{found[turn_id]}\n{said}" if turn_id in found else said
+    return found
 
 
 def enqueue(

@@ -93,7 +93,6 @@ def create_tables() -> None:
         sa.ForeignKeyConstraint(
             ["conversation_id"], ["conversations.id"], name="fk_turns_conversation_id", ondelete="CASCADE"
         ),
-        sa.ForeignKeyConstraint(["user_id"], ["users.id"], name="fk_turns_user_id", ondelete="CASCADE"),
         sa.PrimaryKeyConstraint("id", name="pk_turns"),
         sa.UniqueConstraint("conversation_id", "position", name="uq_turns_conversation_id_position"),
         sqlite_autoincrement=True,
@@ -106,7 +105,6 @@ def create_tables() -> None:
         sqlite_where=sa.text("state = 'pending'"),
         postgresql_where=sa.text("state = 'pending'"),
     )
-    op.create_index("ix_turns_user_id_updated_at", "turns", ["user_id", "updated_at"], unique=False)
     op.create_index(
         "uq_turns_source_key",
         "turns",
@@ -162,10 +160,8 @@ def create_tables() -> None:
         sa.Column("dtype", sa.Text(), nullable=False),
         sa.Column("data", sa.LargeBinary(), nullable=False),
         sa.ForeignKeyConstraint(["turn_id"], ["turns.id"], name="fk_memory_tensors_turn_id", ondelete="CASCADE"),
-        sa.ForeignKeyConstraint(["user_id"], ["users.id"], name="fk_memory_tensors_user_id", ondelete="CASCADE"),
         sa.PrimaryKeyConstraint("turn_id", "compressor_id", name="pk_memory_tensors"),
     )
-    op.create_index("ix_memory_tensors_user_id", "memory_tensors", ["user_id"], unique=False)
     op.create_table(
         "messages",
         sa.Column("id", KEY, nullable=False),
@@ -178,27 +174,19 @@ def create_tables() -> None:
         sa.Column("text", sa.Text(), nullable=False),
         sa.Column("time", sa.Text(), nullable=True),
         sa.Column("source_id", sa.Text(), nullable=True),
-        sa.ForeignKeyConstraint(
-            ["conversation_id"], ["conversations.id"], name="fk_messages_conversation_id", ondelete="CASCADE"
-        ),
         sa.ForeignKeyConstraint(["turn_id"], ["turns.id"], name="fk_messages_turn_id", ondelete="CASCADE"),
-        sa.ForeignKeyConstraint(["user_id"], ["users.id"], name="fk_messages_user_id", ondelete="CASCADE"),
         sa.PrimaryKeyConstraint("id", name="pk_messages"),
         sa.UniqueConstraint("turn_id", "seq", name="uq_messages_turn_id_seq"),
         sqlite_autoincrement=True,
     )
-    op.create_index("ix_messages_conversation_id", "messages", ["conversation_id"], unique=False)
-    op.create_index("ix_messages_user_id", "messages", ["user_id"], unique=False)
     op.create_table(
         "traces",
         sa.Column("turn_id", KEY, autoincrement=False, nullable=False),
         sa.Column("user_id", KEY, nullable=False),
         sa.Column("body", sa.LargeBinary(), nullable=False),
         sa.ForeignKeyConstraint(["turn_id"], ["turns.id"], name="fk_traces_turn_id", ondelete="CASCADE"),
-        sa.ForeignKeyConstraint(["user_id"], ["users.id"], name="fk_traces_user_id", ondelete="CASCADE"),
         sa.PrimaryKeyConstraint("turn_id", name="pk_traces"),
     )
-    op.create_index("ix_traces_user_id", "traces", ["user_id"], unique=False)
     op.create_table(
         "work",
         sa.Column("id", KEY, nullable=False),
@@ -209,11 +197,7 @@ def create_tables() -> None:
         sa.Column("claimed_by", sa.Text(), nullable=True),
         sa.Column("lease_until", sa.BigInteger(), nullable=True),
         sa.Column("attempts", sa.Integer(), nullable=False),
-        sa.ForeignKeyConstraint(
-            ["conversation_id"], ["conversations.id"], name="fk_work_conversation_id", ondelete="CASCADE"
-        ),
         sa.ForeignKeyConstraint(["turn_id"], ["turns.id"], name="fk_work_turn_id", ondelete="CASCADE"),
-        sa.ForeignKeyConstraint(["user_id"], ["users.id"], name="fk_work_user_id", ondelete="CASCADE"),
         sa.PrimaryKeyConstraint("id", name="pk_work"),
         sa.UniqueConstraint("turn_id", "kind", name="uq_work_turn_id_kind"),
         sqlite_autoincrement=True,
@@ -257,13 +241,8 @@ def create_tables() -> None:
         sa.Column("checksum", sa.BigInteger(), nullable=False),
         sa.Column("channels", sa.Text(), nullable=False),
         sa.Column("data", sa.LargeBinary(), nullable=False),
-        sa.ForeignKeyConstraint(
-            ["conversation_id"], ["conversations.id"], name="fk_vectors_conversation_id", ondelete="CASCADE"
-        ),
-        sa.ForeignKeyConstraint(["embedder_id"], ["embedders.id"], name="fk_vectors_embedder_id", ondelete="CASCADE"),
+        sa.ForeignKeyConstraint(["embedder_id"], ["embedders.id"], name="fk_vectors_embedder_id"),
         sa.ForeignKeyConstraint(["message_id"], ["messages.id"], name="fk_vectors_message_id", ondelete="CASCADE"),
-        sa.ForeignKeyConstraint(["turn_id"], ["turns.id"], name="fk_vectors_turn_id", ondelete="CASCADE"),
-        sa.ForeignKeyConstraint(["user_id"], ["users.id"], name="fk_vectors_user_id", ondelete="CASCADE"),
         sa.PrimaryKeyConstraint("message_id", "embedder_id", name="pk_vectors"),
     )
     op.create_index(
@@ -271,11 +250,6 @@ def create_tables() -> None:
         "vectors",
         ["conversation_id", "embedder_id", "message_id", "checksum"],
         unique=False,
-    )
-    op.create_index("ix_vectors_embedder_id", "vectors", ["embedder_id"], unique=False)
-    op.create_index("ix_vectors_turn_id", "vectors", ["turn_id"], unique=False)
-    op.create_index(
-        "ix_vectors_user_id_embedder_id", "vectors", ["user_id", "embedder_id", "message_id", "checksum"], unique=False
     )
 
 
@@ -309,7 +283,8 @@ def index_words_by_fts5() -> None:
     )
     op.execute(
         "CREATE VIRTUAL TABLE message_words USING fts5("
-        "scope, text, content='message_sources', content_rowid='id', tokenize='unicode61 remove_diacritics 2')"
+        "scope, text, content='message_sources', content_rowid='id', tokenize='unicode61 remove_diacritics 2',"
+        " detail=column)"
     )
     add = (
         " INSERT INTO message_words(rowid, scope, text)"
@@ -325,9 +300,11 @@ def index_words_by_fts5() -> None:
 
 
 def index_words_by_tsvector() -> None:
-    """PostgreSQL: the words of a message beside it, generated by the server, under a GIN index."""
+    """PostgreSQL: the words of a message beside it, and two that no text can hold for its owner and conversation."""
     op.execute(
-        "ALTER TABLE messages ADD COLUMN words tsvector GENERATED ALWAYS AS (to_tsvector('simple', text)) STORED"
+        "ALTER TABLE messages ADD COLUMN words tsvector GENERATED ALWAYS AS ("
+        "array_to_tsvector(ARRAY['@u' || user_id::text, '@c' || conversation_id::text])"
+        " || strip(to_tsvector('simple', text))) STORED"
     )
     op.execute("CREATE INDEX ix_messages_words ON messages USING gin (words)")
 

@@ -33,7 +33,7 @@ def test_a_fresh_schema_equals_the_migrated_one(tmp_path: Path) -> None:
     upgrade(f"sqlite:///{tmp_path}/migrated.db")
     open_store(tmp_path / "fresh.db").close()
     migrated = sqlite_schema(f"sqlite:///{tmp_path}/migrated.db")
-    assert len(migrated) > 40
+    assert len(migrated) > 30
     assert sqlite_schema(f"sqlite:///{tmp_path}/fresh.db") == migrated
 
 

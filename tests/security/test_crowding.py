@@ -29,6 +29,11 @@ def fill(store: SqlStore, owner: OwnerId, vectors: np.ndarray, a_turn: int = 50)
     return [m.id for turn in turns for m in turn.messages]
 
 
+def halved(rows: np.ndarray) -> np.ndarray:
+    """As the store keeps vectors: the expected order must be that of the stored ones."""
+    return rows.astype(np.float16).astype(np.float32)
+
+
 def crowd(url: str, near: int, dim: int = 32) -> None:
     rng = np.random.default_rng(7)
     query = rng.normal(size=dim)
@@ -36,7 +41,7 @@ def crowd(url: str, near: int, dim: int = 32) -> None:
 
     def around(count: int, noise: float) -> np.ndarray:
         found = query + noise * rng.normal(size=(count, dim))
-        return (found / np.linalg.norm(found, axis=1, keepdims=True)).astype(np.float32)
+        return halved(found / np.linalg.norm(found, axis=1, keepdims=True))
 
     store = open_store(url)
     ada, eve = store.ensure_user("ada"), store.ensure_user("eve")
@@ -70,7 +75,7 @@ def test_an_owner_above_the_exact_size_keeps_a_complete_answer(
     monkeypatch.setattr(vectors_pgvector, "EXACT_UP_TO", 1_000)
     rng = np.random.default_rng(3)
     vectors = rng.normal(size=(2_500, 16)).astype(np.float32)
-    vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
+    vectors = halved(vectors / np.linalg.norm(vectors, axis=1, keepdims=True))
     store = open_store(database_url)
     ada = store.ensure_user("ada")
     ids = fill(store, ada, vectors)
