@@ -2,8 +2,9 @@
 
 SQLite: an FTS5 index over the messages whose first column holds two words, the owner's and the
 conversation's, so that a query is answered from the owner's postings alone. PostgreSQL: a ``tsvector``
-column under a GIN index, with the same two words in a form that no text can hold. Both take the words as they are, without stemming, because a conversation may
-be in any language; each word of the query also finds longer words that begin with it.
+column under a GIN index, with the same two words in a form that no text can hold. Both take the words as
+they are, without stemming, because a conversation may be in any language; each word of the query also finds
+longer words that begin with it.
 """
 
 from __future__ import annotations

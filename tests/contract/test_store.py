@@ -595,6 +595,5 @@ def test_an_exchange_costs_at_most_twice_its_text_and_its_vectors(tmp_path: Path
     store.compact()
     size = store.database.path.stat().st_size - empty
     store.close()
-    assert size <= 2 * text + vectors, (
-        f"{size / 300:.0f} bytes for {text / 300:.0f} of text, {vectors / 300:.0f} of vectors"
-    )
+    print(f"{size / 300:.0f} bytes an exchange of {text / 300:.0f} of text and {vectors / 300:.0f} of vectors")
+    assert size <= 2 * text + vectors
