@@ -15,9 +15,10 @@ if TYPE_CHECKING:
     from rhea.embed import Embedder
     from rhea.models.base import ChatModel
 
-__all__ = ["chat", "choose_model"]
+__all__ = ["ECHO", "at_a_terminal", "chat", "choose_model", "default_embedder", "load"]
 
 ECHO = "echo"
+"""The `--model` that needs no model."""
 
 
 @app.command()

@@ -19,11 +19,16 @@ from rhea.explain import GLYPHS, bar_cells, counts, summary_line, timeline, top_
 from rhea.types import Context, ConversationSummary, Decision, Instruction, TurnRecord, TurnState
 
 __all__ = [
+    "DECISION_STYLES",
+    "SECTION_STYLES",
+    "SectionBar",
+    "Timeline",
     "commands_view",
     "conversations_view",
     "footer",
     "history_view",
     "make_console",
+    "one_line",
     "printable",
     "rules_view",
     "why_view",

@@ -32,6 +32,7 @@ __all__ = [
     "login_name",
     "opened",
     "quiet",
+    "require_database",
 ]
 
 DEFAULT_CONVERSATION = "main"

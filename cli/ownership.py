@@ -16,7 +16,7 @@ from rhea.cli.options import Database, Json, login_name, opened
 if TYPE_CHECKING:
     from rhea.ownership import Erasure
 
-__all__ = ["erase", "export", "prune"]
+__all__ = ["Yes", "erase", "export", "parse_age", "prune"]
 
 _DAYS = {"d": 1, "w": 7, "m": 30, "y": 365}
 _MOST_DAYS = 36_500
