@@ -61,8 +61,9 @@ class Calibration:
             return np.zeros_like(values)
         mean = (float(given.mean()) * n + level.mean * _PRIOR) / (n + _PRIOR)
         spread = (float(given.var()) * n + level.deviation**2 * _PRIOR) / (n + _PRIOR)
-        scaled: NDArray[np.float32] = np.nan_to_num((values - mean) / np.float32(spread**0.5), nan=0.0)
-        return scaled.astype(np.float32, copy=False)
+        scaled = (values - np.float32(mean)) * np.float32(spread**-0.5)
+        scaled[np.isnan(scaled)] = 0.0
+        return scaled
 
     def probability(self, fused: NDArray[np.float32]) -> NDArray[np.float32]:
         """The calibrated score of each message of a conversation, in [0, 1].

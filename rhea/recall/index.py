@@ -80,10 +80,10 @@ class VectorChannel:
         """Bytes allocated."""
         return self._vectors.nbytes + self._rows.nbytes
 
-    def add(self, row: int, vectors: NDArray[np.float32]) -> None:
-        """Append the vectors of one message."""
+    def add(self, rows: Sequence[int], vectors: NDArray[np.float32]) -> None:
+        """Append vectors of shape (n, d), each with the row of its message."""
         self._vectors.extend(vectors)
-        self._rows.extend([row] * len(vectors))
+        self._rows.extend(rows)
 
     def largest(
         self, groups: Sequence[NDArray[np.float32]], messages: int, only: NDArray[np.bool_] | None = None
@@ -222,18 +222,20 @@ class ConversationIndex:
 
     def add_turns(self, turns: Iterable[TurnRecord]) -> None:
         """Append turns newer than those held; the caller keeps the order."""
-        for turn in turns:
-            for message in turn.messages:
-                self._row_of[message.id] = len(self)
-                self._message_ids.extend([message.id])
-                self._turn_ids.extend([turn.id])
-                self._positions.extend([turn.position])
-                self._roles.extend([ROLE_CODES[message.role]])
-                self._days.extend([message_day(message.time)])
-                self._speaker_codes.extend([self._speaker(message.name)])
-                self._first_vector.extend([-1])
-                self._lengths.extend([len(message.text)])
-                self.lexicon.add(terms(message.text))
+        said = [(turn, message) for turn in turns for message in turn.messages]
+        if not said:
+            return
+        for row, (_, message) in enumerate(said, len(self)):
+            self._row_of[message.id] = row
+            self.lexicon.add(terms(message.text))
+        self._message_ids.extend([m.id for _, m in said])
+        self._turn_ids.extend([t.id for t, _ in said])
+        self._positions.extend([t.position for t, _ in said])
+        self._roles.extend([ROLE_CODES[m.role] for _, m in said])
+        self._days.extend([message_day(m.time) for _, m in said])
+        self._speaker_codes.extend([self._speaker(m.name) for _, m in said])
+        self._first_vector.extend([-1] * len(said))
+        self._lengths.extend([len(m.text) for _, m in said])
 
     def block_norms(self, reach: int) -> NDArray[np.float32]:
         """Length of the mean of the message vectors around each message: float32 of shape (messages,).
@@ -261,18 +263,30 @@ class ConversationIndex:
 
     def add_vectors(self, found: Iterable[MessageVectors]) -> None:
         """Add vectors of messages that are held; others and those already there are passed over."""
+        fresh: dict[str, tuple[list[int], list[NDArray[np.float32]]]] = {}
         for item in found:
             row = self._row_of.get(item.message_id)
             if row is None or item.message_id in self._with_vectors:
                 continue
             self._with_vectors.add(item.message_id)
-            kinds = np.asarray(item.channels)
-            for channel in dict.fromkeys(item.channels):
-                held = self.channels.setdefault(channel, VectorChannel(self.dim))
-                if channel == "message":
-                    self._first_vector.view[row] = len(held)
-                    self._stale_from = min(self._stale_from, row)
-                held.add(row, item.vectors[kinds == channel])
+            for channel, vector in zip(item.channels, item.vectors, strict=True):
+                rows, vectors = fresh.setdefault(channel, ([], []))
+                rows.append(row)
+                vectors.append(vector)
+        for channel, (rows, vectors) in fresh.items():
+            if channel not in self.channels:
+                self.channels[channel] = VectorChannel(self.dim)
+            held = self.channels[channel]
+            if channel == "message":
+                self._note_first(rows, len(held))
+            held.add(rows, np.stack(vectors))
+
+    def _note_first(self, rows: list[int], start: int) -> None:
+        """Remember where each message's first vector stands, and that the blocks around it change."""
+        for place, row in enumerate(rows, start):
+            if self._first_vector.view[row] < 0:
+                self._first_vector.view[row] = place
+        self._stale_from = min(self._stale_from, *rows)
 
     def _speaker(self, name: str | None) -> int:
         if not name:

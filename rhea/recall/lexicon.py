@@ -42,10 +42,11 @@ class Lexicon:
         """Append one document, given as its terms."""
         number = len(self._lengths)
         for term, count in Counter(terms).items():
-            if term not in self._documents:
-                self._documents[term] = array("i")
+            documents = self._documents.get(term)
+            if documents is None:
+                documents = self._documents[term] = array("i")
                 self._counts[term] = array("i")
-            self._documents[term].append(number)
+            documents.append(number)
             self._counts[term].append(count)
             self._postings += 1
         self._lengths.append(len(terms))
@@ -73,9 +74,8 @@ class Lexicon:
             return total
         lengths = np.array(self._lengths, dtype=np.float32)
         if reach:
-            low, high = window(n, reach)
-            lengths = window_sums(lengths, low, high)
-        norm = _K1 * (1.0 - _B + _B * lengths / max(float(lengths.mean()), 1.0))
+            lengths = window_sums(lengths, reach)
+        norm = np.float32(_K1 * (1.0 - _B)) + np.float32(_K1 * _B / max(float(lengths.mean()), 1.0)) * lengths
         for term in sorted(query):
             if term not in self._documents:
                 continue
@@ -86,8 +86,8 @@ class Lexicon:
             if reach:
                 dense = np.zeros(n, dtype=np.float32)
                 dense[documents] = counts
-                counts = window_sums(dense, low, high)
-                total += weight * counts * (_K1 + 1.0) / (counts + norm)
+                counts = window_sums(dense, reach)
+                total += weight * np.float32(_K1 + 1.0) * counts / (counts + norm)
             else:
                 # A document occurs once in a posting list, so plain indexing adds without losing anything.
                 total[documents] += weight * counts * (_K1 + 1.0) / (counts + norm[documents])
@@ -100,7 +100,10 @@ def window(n: int, reach: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     return np.maximum(places - reach, 0), np.minimum(places + reach + 1, n)
 
 
-def window_sums(values: NDArray[np.float32], low: NDArray[np.int64], high: NDArray[np.int64]) -> NDArray[np.float32]:
-    """Sum of the values in each window."""
-    running = np.concatenate(([0.0], np.cumsum(values, dtype=np.float64)))
-    return np.asarray(running[high] - running[low], dtype=np.float32)
+def window_sums(values: NDArray[np.float32], reach: int) -> NDArray[np.float32]:
+    """Sum over the window of ``reach`` places on each side, for a small reach."""
+    total = values.copy()
+    for step in range(1, min(reach, len(values) - 1) + 1):
+        total[step:] += values[:-step]
+        total[:-step] += values[step:]
+    return total

@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from rhea.recall.calibration import Calibration
 from rhea.recall.dates import named_dates
 from rhea.recall.index import ConversationIndex
-from rhea.recall.lexicon import window, window_sums
+from rhea.recall.lexicon import window_sums
 from rhea.recall.words import terms
 
 __all__ = [
@@ -55,9 +55,9 @@ _REACH = 2
 """Messages on each side that make a block."""
 _LONG = 4_000
 """Messages from which sentences and pairs are compared for the promising messages only."""
-_FORWARD = 400
+_FORWARD = 300
 """Messages that each cheap channel brings forward in a long conversation."""
-_SAMPLE = 400
+_SAMPLE = 250
 """Messages looked at all the same, evenly spread."""
 
 
@@ -135,9 +135,9 @@ def raw_channels(index: ConversationIndex, query: Query) -> dict[str, Vector]:
             if only is not None:
                 whole = np.where(only, whole, np.float32(np.nan))
             found[name] = np.fmax(own, whole) if channel == "sentence" else np.where(np.isnan(own), whole, own)
-    low, high = window(n, _REACH)
-    means = window_sums(np.nan_to_num(found["message"]), low, high) / (high - low)
-    found["block"] = np.asarray(means / index.block_norms(_REACH), dtype=np.float32)
+    sums = window_sums(np.nan_to_num(found["message"]), _REACH)
+    sizes = window_sums(np.ones(n, dtype=np.float32), _REACH)
+    found["block"] = sums / (sizes * index.block_norms(_REACH))
     return found
 
 

@@ -33,19 +33,22 @@ _VOWELS = frozenset("aeiouy")
 
 def terms(text: str) -> list[str]:
     """The stemmed words of a text in order, stop words left out."""
+    folded = (text if text.isascii() else unicodedata.normalize("NFKC", text)).casefold()
     found: list[str] = []
-    for match in _WORD.finditer(unicodedata.normalize("NFKC", text).casefold()):
-        word = match.group().replace("’", "'")
-        if _WIDE.search(word):
-            found.extend(word[i : i + 2] for i in range(max(1, len(word) - 1)))
-            continue
-        bare = word.split("'", 1)[0]
-        if bare and bare not in STOP_WORDS:
-            found.append(stem(bare))
+    for word in _WORD.findall(folded):
+        found += _terms_of(word)
     return found
 
 
 @lru_cache(maxsize=65_536)
+def _terms_of(word: str) -> tuple[str, ...]:
+    """What one written word, folded, is found by."""
+    if _WIDE.search(word):
+        return tuple(word[i : i + 2] for i in range(max(1, len(word) - 1)))
+    bare = word.replace("’", "'").split("'", 1)[0]
+    return (stem(bare),) if bare and bare not in STOP_WORDS else ()
+
+
 def stem(word: str) -> str:
     """Cut English endings so that "volunteering", "volunteered" and "volunteers" meet.
 
