@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 __all__ = ["BatchedModel"]
 
-_PADDED_TOKENS = {"cuda": 393_216, "cpu": 8_192}
+_PADDED_TOKENS = {"cuda": 1_048_576, "cpu": 8_192}
 """Prompt tokens, padding and reply included, that one batch may hold."""
 
 

@@ -21,7 +21,7 @@ from rhea.instructions.lifecycle import expiry, relate, scope_of, topic_of, unti
 from rhea.instructions.revoke import withdrawal, withdrawn
 from rhea.instructions.sentences import split_sentences
 from rhea.instructions.standing import Reading, read_message
-from rhea.instructions.topics import same_words
+from rhea.instructions.topics import content_words, same_words
 from rhea.instructions.vectors import embed_clipped
 from rhea.types import Instruction, InstructionChange, InstructionKind
 
@@ -122,7 +122,7 @@ class _Pass:
         if self._withdraws(reading):
             return
         replaces = bool(_REPLACES.search(text))
-        if self._stands(reading) or (replaces and reading.verdict is not False and self._touches(text)):
+        if self._stands(reading) or (replaces and _may_replace(reading) and self._touches(text)):
             self._take(reading, replaces)
 
     def _stands(self, reading: Reading) -> bool:
@@ -141,11 +141,7 @@ class _Pass:
         return any(mine & {f.topic for f in facets(old.text)} for old in self._active)
 
     def _withdraws(self, reading: Reading) -> bool:
-        text = (
-            reading.sentence.voice
-            if len(reading.sentence.voice) == len(reading.sentence.text)
-            else reading.sentence.text
-        )
+        text = reading.sentence.voice
         if _STOPS.match(text):
             ended = [
                 i
@@ -156,7 +152,7 @@ class _Pass:
                 self._revoke(ended, text)
             return True
         self._end_by_condition(text)
-        meant = withdrawal(reading.sentence.text)
+        meant = withdrawal(text, reading.sentence.text)
         if meant is None:
             return False
         ended, note = withdrawn(meant, self._active, self._nearness(reading.sentence.text))
@@ -194,7 +190,7 @@ class _Pass:
     def _take(self, reading: Reading, replaces: bool) -> None:
         sentence, kind = reading.sentence, reading.kind
         scope = scope_of(sentence.text)
-        if any(c.text == sentence.text for c in self._changes):
+        if any(_repeats(sentence.text, c.text) for c in self._changes if c.text):
             return
         outcome = relate(
             sentence.text, kind, self._active, self._nearness(sentence.text), replaces=replaces, scope=scope
@@ -228,6 +224,20 @@ class _Pass:
             r.signs & {"question", "task", "de_task", "makes_text"} and r.sentence.text != text for r in self._readings
         )
         return turns - 1 if asks else turns
+
+
+_MAKE_THAT = re.compile(r"^(?:(?:no|ok(?:ay)?|actually|sorry|and|now|please)[,. ]+)*make (?:that|those|them)\b", re.I)
+
+
+def _may_replace(reading: Reading) -> bool:
+    """Say whether it may speak of a rule: "make that three" does, "make it shorter" and tasks do not."""
+    return reading.verdict is not False or bool(_MAKE_THAT.match(reading.sentence.text))
+
+
+def _repeats(text: str, earlier: str) -> bool:
+    """Does a sentence say again what the same message has said already?"""
+    first, again = content_words(earlier), content_words(text)
+    return text == earlier or (bool(first) and first <= again and len(again - first) <= 1)
 
 
 def _kind_after(kind: InstructionKind, targets: tuple[int, ...], active: Sequence[Instruction]) -> InstructionKind:

@@ -60,6 +60,8 @@ _INTRODUCES = re.compile(
     r"schreibt|sagt|sagte|steht|text|absatz|brief|dokument)\b[^.!?\n:]{0,100}:[ \t]*(?=\S|\n)",
     re.I,
 )
+_OWN_MARKS = re.compile(r"\s*(?:```|~~~|>|\"\"\"|'''|<\w)")
+"""A paste with marks of its own ends where they say."""
 _OWN_INTRO = re.compile(
     r"\b(?:rules?|instructions?|guidelines?|preferences?|requirements?|conditions?|always|never|from now on|for (?:this|our|the)"
     r"|regeln?|vorgaben|bitte beachte|ab jetzt|ab sofort)\b[^.!?\n:]{0,60}:[ \t]*$",
@@ -68,6 +70,8 @@ _OWN_INTRO = re.compile(
 _QUOTES = re.compile(
     r"\"[^\"\n]{1,2000}\"|“[^”]{1,2000}”|„[^“”\"]{1,2000}[“”\"]|«[^»]{1,2000}»|»[^«]{1,2000}«|‘[^’\n]{2,2000}’(?!\w)|(?<!\w)'[^'\n]{2,300}'(?!\w)"
 )
+_QUOTED_SELF = re.compile(r"\s*[\"“„](?:I|I'm|I’m|Ich|My|Mein\w*)\b[^\"”“]*[\"”“]\s*")
+"""A whole message in quotation marks that speaks of its writer: people quote themselves."""
 _INDENTED = re.compile(r"(?:(?<=\n\n)|(?<=\A))(?:(?: {4}|\t).*(?:\n|\Z)){2,}")
 
 
@@ -78,7 +82,8 @@ def foreign_ranges(text: str) -> list[ForeignRange]:
     found += _transcripts(text)
     found += [ForeignRange(m.start(), m.end(), "log") for m in _LOG.finditer(text)]
     found += _pasted(text)
-    found += [ForeignRange(m.start(), m.end(), "quotation") for m in _QUOTES.finditer(text)]
+    if not _QUOTED_SELF.fullmatch(text):
+        found += [ForeignRange(m.start(), m.end(), "quotation") for m in _QUOTES.finditer(text)]
     return sorted(found, key=lambda r: (r.start, r.end))
 
 
@@ -103,7 +108,7 @@ def _pasted(text: str) -> Iterator[ForeignRange]:
         if _OWN_INTRO.search(line):
             continue
         rest = text[match.end() :]
-        if not rest.strip():
+        if not rest.strip() or _OWN_MARKS.match(rest):
             continue
         if rest.startswith("\n"):
             yield ForeignRange(match.end(), len(text), "document")

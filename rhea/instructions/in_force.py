@@ -1,8 +1,8 @@
 """Which instructions bind one turn, which of them fit, and the words that place them in the prompt.
 
 Rules and roles are always kept: when they alone do not fit, a typed error says which to shorten. Preferences
-share a part of the budget; beyond it those nearest the question come first. Directly before the question is where
-small models obey best, so the question's placement repeats every line in the user message (docs/rules.md).
+share a part of the budget; beyond it those nearest the question come first. Small models obey what stands beside
+the question, and best what stands after it, so rules enclose the question there (docs/rules.md).
 """
 
 from __future__ import annotations
@@ -136,7 +136,15 @@ def render_system(kept: Sequence[Instruction]) -> str:
 
 
 def render_question(kept: Sequence[Instruction], question: str) -> str:
-    """The last user message: the rules, then the question, verbatim and last."""
+    """The last user message: instructions, the question verbatim, and rules and roles once more after it.
+
+    What stands last is obeyed most (docs/rules.md has the measured table); preferences inform the answer rather
+    than shape it, and stand before the question alone.
+    """
     if not kept:
         return question
-    return "\n".join([*instruction_lines(kept), "", question])
+    binding = [i for i in kept if i.kind is not InstructionKind.PREFERENCE]
+    parts = ["\n".join(instruction_lines(kept)), question]
+    if binding:
+        parts.append(f"Remember: {' '.join(instruction_lines(binding))}")
+    return "\n\n".join(parts)

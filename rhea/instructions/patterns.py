@@ -12,12 +12,12 @@ import re
 __all__ = ["SIGNALS", "signals"]
 
 _CONV = (
-    r"(?:conversations?|chats?|discussions?|dialogues?|dialogs?|sessions?|exchanges?|interactions?|threads?|talks?|"
-    r"correspondences?|chatting|messaging|back[- ]and[- ]forth|time together|game|role-?play)"
+    r"(?:conversations?|chats?|discussions?|dialogues?|dialogs?|sessions?|exchanges?|interactions?|threads?|(?:our|these|all) talks?|"
+    r"correspondences?|chatting|messaging|back[- ]and[- ]forth|time together)"
 )
-_REPLY = r"(?:responses?|repl(?:y|ies)|answers?|messages?|outputs?|explanations?|turns?|suggestions?|recommendations?)"
-_PLURAL = r"(?:responses|replies|answers|messages|outputs|explanations|suggestions|recommendations)"
-_GAP = r"(?:[\w'’,-]+ ){0,4}"
+_REPLY = r"(?:responses?|repl(?:y|ies)|answers?|messages?|turns?)"
+_PLURAL = r"(?:responses|replies|answers|messages)"
+_GAP = r"(?:[\w'’-]+ ){0,4}"
 _GAP2 = r"(?:[\w'’-]+ ){0,2}"
 _TEXTS = (
     r"(?:poem|story|stories|essay|e-?mail|letter|blog|article|post|song|lyrics|rap|haiku|limerick|joke|riddle|resume|résumé|cv|"
@@ -57,12 +57,13 @@ SIGNALS: dict[str, re.Pattern[str]] = {
         "every_reply": (
             rf"\b(?:each|every|any|all)(?: single| one)?(?: of)?(?: the| your| my| these| our| those)?{'(?: (?:future|subsequent|following|further|next|single|other|last|coming|new))*'}"
             rf" (?:{_REPLY}|question i|questions? (?:that )?i|sentence you (?:write|say)|thing you (?:write|say)|time you (?:reply|answer|respond))\b"
+            r"|\b(?:all|each|every one)(?: of)? your (?:suggestions?|recommendations?|explanations?)\b|\b(?:all|every|any)(?: \w+)? (?:suggestions?|recommendations?|explanations?) (?:that )?(?:you|i)\b"
             rf"|\ball my (?:questions|messages|requests|prompts)\b|\beverything you (?:write|say|send|tell)\b|\bwhatever i (?:ask|say|write)\b"
             rf"|\bno matter (?:what|how|which|whether)\b"
         ),
         "your_replies": rf"\byour (?:\w+ ){{0,2}}{_PLURAL}\b|\bmy (?:\w+ )?(?:questions|messages|requests|prompts|queries)\b|\b(?:reply|respond|answer|answers|replies|responses) (?:to )?me\b",
         "whenever": (
-            r"\b(?:whenever|wherever|every ?time|each time|any ?time|each instance|in case)\b"
+            r"\b(?:whenever|wherever|every ?time|each time|any ?time|each instance|in case|when any)\b"
             r"|\b(?:if|when|once) (?:i|we|you) (?:ever |later |should |do )?(?:ask|say|type|write|send|mention|give|enter|use|paste|start|share|request|"
             r"tell|need|want|recommend|suggest|answer|reply|respond|don't know|do not know|are unsure|are not sure|aren't sure|quote|cite|refer|make|explain|talk|speak|post)\b"
             r"|\bwhen(?:ever)? (?:answering|replying|responding|suggesting|recommending|talking|speaking|writing|explaining|giving|giving me|you're|quoting|citing|addressing|coding)\b"
@@ -87,6 +88,7 @@ SIGNALS: dict[str, re.Pattern[str]] = {
         ),
         "question": r"\?\s*[\"')\]]*$",
         "why_question": r"^(?:\w+[,!]? )?(?:why|how|what|which|who|when|where|is|are|do|does|did|should|am|was|were|has|have|isn't|aren't|don't|doesn't|warum|wieso|wie|was|welche\w*|wer|wann|wo|ist|sind|soll|sollte)\b.*\?",
+        "reported": r"\b(?!i\b|you\b|we\b)\w+ (?:said|says|told|tells|wrote|writes|asked|asks|states|stated|insists|insisted|demands|demanded|claims|claimed|thinks)\b|\b(?:sagte|sagt|schrieb|schreibt|meinte|verlangt)\b(?! ich)",
         "can_you": r"\b(?:can|could|would|will) you\b|\bwould you mind\b|\b(?:kannst|könntest|würdest) du\b|\b(?:können|könnten|würden) sie\b",
         # style of replies
         "answer_style": (
@@ -105,10 +107,11 @@ SIGNALS: dict[str, re.Pattern[str]] = {
         "makes_text": rf"\b{_MAKE}\b (?:me |us |up |out )?(?:a|an|the|this|that|some|two|three|four|five|ten|\d+|my|another|one|his|her|our|their) (?:[\w'’-]+ ){{0,6}}{_TEXTS}\b",
         # roles
         "role": (
-            r"\b(?:act|behave|speak|talk|respond|reply|answer|write|think)(?: to me)? (?:only |always |just )?(?:as if|as though|like|as)(?: you(?:'re| are| were))? (?:a |an |the |my |if |though |you |[A-Z])"
+            r"\b(?:act|behave|speak|talk|respond|reply|answer|write)(?: to me)? (?:only |always |just )?(?:as if|as though|like|as)(?: you(?:'re| are| were))? (?:a |an |the |my |if |though |you |[A-Z])"
             r"|\b(?:you are|you're|you will be|you'll be|you shall be|you become|(?:^|want you to |like you to |need you to |please |, )be) (?:now |going to be |to be |henceforth )?(?:a |an |the |my |our )(?!\w+ing\b)|\b(?:you are|you're) (?:now |to play )"
-            r"|\b(?:pretend|imagine|assume|suppose) (?:to be|that you|you|you're|you are)\b|\brole-?play\b|\b(?:play|take on|assume|adopt) (?:the )?(?:role|part|persona|character|voice|identity)\b|\bstay in character\b|\bpersona of\b|\bi want you to (?:act|be|play|pretend)\b|\bmaintain(?:ing)? (?:the|her|his|their|this|your) (?:persona|character|role)\b"
+            r"|\b(?:pretend|imagine|assume|suppose) (?:to be|that you|you|you're|you are)\b|\brole-?play\b|\b(?:play|take on|assume|adopt) (?:the )?(?:role|part|persona|character|voice|identity)\b|\bstay in character\b|\bpersona of\b|\bi want you to (?:act|be|play|pretend)\b|\bmaintain(?:ing)? (?:the|her|his|their|this|your) (?:persona|character|role)\b|\b(?:du bist|bist du)(?: \w+){0,4} (?:ein|eine|mein|meine|der|die)\b|\b(?:rede|sprich|schreib|antworte|verhalte dich)(?: \w+){0,3} wie (?:ein|eine|der|die)\b|\btu so,? als|\bschlüpf\w* in die rolle|\bspiel\w* (?:\w+ ){0,2}(?:die rolle|einen?|den)\b"
         ),
+        "role_once": r"\b(?:imagine|pretend|suppose|assume|think|like)\b[^.!?]*\b(?:explaining|presenting|giving|providing|writing|describing|speaking to|talking to|teaching|when (?:responding|answering))\b",
         # preferences in the first person
         "dislike": (
             r"\bi(?:'m| am)? ?(?:\w+ly |just |also |really |truly |do |have |personally )*(?:prefer|dislike|hate|detest|despise|loathe|abhor|avoid|refuse|can't stand|cannot stand|can ?not stand|can't bear|cannot bear|can't tolerate|cannot tolerate|"
@@ -117,14 +120,14 @@ SIGNALS: dict[str, re.Pattern[str]] = {
             r"travel|listen|play|buy|trust|consume|do well|feel comfortable|go|believe in|cook|support|work|swim|use|read|take|touch|tolerate|have any interest))\b"
             r"|\bi (?:only|exclusively|strictly|solely|never|rarely|always|usually|generally|typically) (?:ever )?(?:eat|drink|watch|wear|buy|use|read|listen|play|travel|stay|fly|drive|go|work|shop|cook|choose|date|take|want|like|enjoy|follow|purchase|consume|order|ride|support|learn|study|exercise|pick|book|attend|visit)\b"
             r"|\bi(?:'m| am) (?:\w+ly |very |quite |a |an |also |not |just |really |now |strict |big |huge |deathly )*(?:allergic|intolerant|vegan|vegetarian|pescatarian|lactose|gluten|diabetic|celiac|coeliac|teetotal\w*|averse|afraid of|scared of|terrified of|claustrophobic|sensitive to|uncomfortable|"
-            r"against|opposed|strongly|fan of|fond of|interested in|into|passionate about|color-?blind|colour-?blind|picky|committed to|kosher|muslim|keto|hooked on|partial to|night owl|morning person|early bird|pacifist|minimalist|introvert)\b"
+            r"against|opposed|strongly|fan of|fond of|passionate about|color-?blind|colour-?blind|picky|committed to|kosher|muslim|keto|hooked on|partial to|night owl|morning person|early bird|pacifist|minimalist|introvert)\b"
             r"|\bi (?:have|'ve got|suffer from|follow|keep|live with|possess|hold|harbor) (?:\w+ ){0,4}(?:aversion|allergy|allergies|phobia|fear|dislike|distaste|preference|intolerance|disdain|hatred|passion|love|diet|interest|sensitivity|condition|commitment|asthma|kosher|halal|arachnophobia|vertigo|objection)\b"
             r"|\bi(?:'d| would) (?:much |rather|always |really )*(?:rather|prefer)\b|\bi need (?:\w+ )+(?:due to|because of|for medical|for my)\b|\bi find (?:\w+ ){1,6}(?:boring|overwhelming|too|unappealing|distracting|stressful|annoying|tedious|demotivating|uncomfortable|off-putting|unpleasant)\b"
             r"|\bmakes? me (?:uncomfortable|sick|anxious|nauseous|nervous|ill|dizzy)\b|\bi(?:'m| am) not (?:a |an |really |very |at all |much )*(?:fan|interested|into|keen|fond|comfortable|drawn|big)\b|\bnot my (?:thing|cup of tea|style)\b|\bmy (?:favou?rite|preferred|go-to) \w+ (?:\w+ )?(?:is|are)\b"
         ),
         "like": r"\bi (?:\w+ly |really |also |just |do )*(?:love|like|enjoy|adore|favou?r|value|appreciate)\b",
         "about_reply": (
-            r"\bi (?:\w+ ){0,3}(?:like|love|hate|dislike|prefer|understand|want|agree|see|enjoy|mind|need|get|remember|think|believe|know)(?: with| about| of)? "
+            r"\bi (?:[\w']+ ){0,3}(?:like|love|hate|dislike|prefer|understand|want|agree|see|enjoy|mind|need|get|remember|think|believe|know)(?: with| about| of)? "
             r"(?:this|that|it|your|these|those|them|what you|how you|the (?:\w+ )?(?:first|second|third|last|previous|new|other|answer|reply|response|tone|style|ending|title|part|version|one|way you|way it|idea|paragraph|sentence|opening|word|result|story|poem|image|picture)s?)\b"
             r"|\bi (?:don't|do not) (?:understand|know|think|see|get|remember|agree|have time|want to know|believe|mind)\b"
         ),
@@ -133,13 +136,13 @@ SIGNALS: dict[str, re.Pattern[str]] = {
         # German
         "de_standing": (
             r"\b(?:ab|von) (?:jetzt|sofort|nun|heute)(?: an)?\b|\bin zukunft\b|\bkünftig\b|\bzukünftig\b|\bvon nun an\b|\bfortan\b|\bimmer\b|\bstets\b|\bniemals\b|\bnie(?: wieder| mehr)?\b|\bgrundsätzlich\b|\bbis ich\b|\bdauerhaft\b|\bweiterhin\b"
-            r"|\b(?:für|während|in) (?:den rest|die gesamte|die ganze|das ganze|das gesamte|unser\w*|diese\w*|dies\w*|der gesamten|der ganzen|alle\w*)(?: \w+)? ?(?:des |der |dieses |unseres |unserer )?(?:gesprächs?|chats?|unterhaltung(?:en)?|konversation|dialogs?|sitzung|gespräche|chats)\b"
+            r"|\b(?:für|während|in) (?:den rest|die gesamte|die ganze|das ganze|das gesamte|unser\w*|diese\w*|dies\w*|der gesamten|der ganzen|alle\w*)(?: \w+)? ?(?:des |der |dieses |unseres |unserer )?(?:gesprächs?|chats?|unterhaltung(?:en)?|konversation|dialogs?|sitzung|gesprächen?|chats)\b"
             r"|\b(?:jede|alle|sämtliche|jeder|jedes|allen|deine|deinen|ihre) (?:deiner |deine |meine |weiteren |künftigen |nächsten )*(?:antwort(?:en)?|fragen|nachrichten|erklärungen|vorschläge\w*)\b|\b(?:jedes mal|immer wenn|wann immer|sobald ich|wenn ich)\b|\bfür die nächsten\b"
         ),
         "de_directive": (
             r"^(?:(?:bitte|und|also|ok(?:ay)?|hallo|hi|ja|nein|so|dann|übrigens|außerdem|noch etwas|ach ja|danke)[,!.:]* )*(?:bitte |ab jetzt |ab sofort |von jetzt an |künftig |in zukunft )*(?:antworte|antworten sie|schreib\w*|sprich|sprechen sie|rede|benutze?|benutzen|verwende|verwenden|vermeide|nenn\w*|halte?|"
             r"beginne?|beende?|fang|sei|seien sie|gib|geben sie|erwähne|erkläre?|nutze?|füge|lass|duze|sieze|spiel\w*|tu so|stell dir|verhalte?|rede|denk|formuliere?|fasse|mach|zeig|verzichte)\b"
-            r"|\bbitte\b|\bdu (?:sollst|solltest|musst|darfst|bist|wirst)\b|\bsie (?:sollen|sollten|müssen|dürfen|sind)\b|\bich möchte, dass\b|\bich will, dass\b"
+            r"|\bbitte\b|\bdu (?:sollst|solltest|musst|darfst|bist|wirst)\b|\b(?:sollst|solltest|musst|darfst|bist|wirst) du\b|\bsie (?:sollen|sollten|müssen|dürfen|sind)\b|\bich möchte, dass\b|\bich will, dass\b"
         ),
         "de_style": r"\b(?:antworte|antworten|antwort|schreib\w*|sprich|rede|sprechen)(?: sie)?(?: mir)?(?: bitte)?(?: immer| nur| stets| künftig| ausschließlich)?(?: auf| in| wie| als| mit| ohne| kurz| knapp)\b|\bnenn\w* mich\b|\b(?:duze|sieze) mich\b|\bhalte? (?:deine|alle|die) antworten\b|\bsprich mich\b",
         "de_preference": (

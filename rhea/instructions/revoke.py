@@ -24,6 +24,7 @@ _CUES = re.compile(
     r"|^(?:ok(?:ay)?[,.!]? |please |now |and |so |alright[,.]? |thanks[,.!]? )*stop (?P<stop>(?:with |being |doing |using |talking |speaking |writing |answering |replying |responding |acting |calling |adding |ending |starting |saying |pretending |making |giving |the |that |it |all )[^.!?]*)"
     r"|\b(?:enough (?:with|of)|i'm (?:done|tired|bored|fed up) (?:with|of)|i am (?:done|tired) (?:with|of)|that's enough|let's (?:drop|stop|end|quit)) (?P<enough>[^.!?]*)"
     r"|\b(?:back to|return to|go back to|resume) (?P<normal>(?:normal|your (?:normal|usual|regular|own)|regular|usual|yourself|default|how you)[^.!?]*)|\b(?:answer|talk|speak|write|reply|respond|be) (?P<normally>normally|yourself|regularly|as usual|like (?:you )?normal\w*)\b"
+    r"|\b(?:i|we)(?:'m| am)? (?P<iagain>[^.!?]*?)\b(?:again|these days|after all|now)[.!]?$|\bich (?P<de_iagain>[^.!?]*?\bwieder\b[^.!?]*)"
     r"|\b(?:doesn't|does not|don't|no longer) (?P<applies>appl(?:y|ies)|counts?|hold|matters?)\b"
     r"|\b(?:vergiss|ignorier\w*|streich\w*|lass) (?P<de_drop>(?:das|die|den|was|meine|alle|bitte|diese)\b[^.!?]*)|\b(?:du (?:kannst|darfst)|sie (?:können|dürfen)) (?P<de_again>[^.!?]*\b(?:wieder|aufhören)\b[^.!?]*)|\bdu (?:musst|brauchst) (?P<de_need>[^.!?]*\b(?:nicht|kein\w*)\b[^.!?]*\bmehr\b[^.!?]*|nicht mehr [^.!?]*)"
     r"|\bhör(?:e)?(?: bitte)? (?:jetzt )?auf(?: mit| damit)?,? ?(?P<de_stop>[^.!?]*)|\b(?:genug|schluss) (?:mit|von) (?P<de_enough>[^.!?]*)|\b(?P<de_nomore>[^.!?]*) gilt nicht mehr\b|\bsei wieder (?P<de_normal>normal|du selbst)|\b(?:antworte|rede|sprich|schreib\w*) wieder (?P<de_normally>normal|wie (?:sonst|vorher|früher))",
@@ -52,9 +53,14 @@ class Withdrawal:
     firm: bool = True
 
 
-def withdrawal(text: str) -> Withdrawal | None:
-    """Does the sentence withdraw something, and what?"""
-    low = text.replace("’", "'")
+def withdrawal(voice: str, text: str) -> Withdrawal | None:
+    """Does the sentence withdraw something, and what?
+
+    Args:
+        voice: the sentence with other people's words blanked out, where the withdrawing words must stand.
+        text: the sentence itself, of the same length, for what is withdrawn.
+    """
+    low = voice.replace("’", "'")
     match = _CUES.search(low)
     if match is None:
         return (
@@ -62,7 +68,7 @@ def withdrawal(text: str) -> Withdrawal | None:
             if re.search(r"\breset (?:everything|all|the rules|your instructions)", low, re.I)
             else None
         )
-    groups = {k: v for k, v in match.groupdict().items() if v}
+    groups = {k: text[slice(*match.span(k))] for k, v in match.groupdict().items() if v}
     if "drop" in groups and re.search(
         r"\b(?:i|we) (?:can't|cannot|don't|won't|will never|always)\b", low[: match.start()], re.I
     ):
@@ -72,7 +78,7 @@ def withdrawal(text: str) -> Withdrawal | None:
         _NORMAL.search(about) and len(about.split()) <= 4
     )
     everything = bool(_EVERYTHING.search(low)) and not re.search(r"\babout (?!me\b|it\b)\w+|\bzu[rm]? \w+", about)
-    firm = not ({"stop", "nolonger", "nowhat", "de_stop"} & set(groups))
+    firm = not ({"iagain", "de_iagain", "stop", "nolonger", "nowhat", "de_stop"} & set(groups))
     return Withdrawal(about, everything, normal, firm)
 
 
@@ -93,10 +99,12 @@ def withdrawn(
     if _LAST.match(meant.about):
         return [active[-1]], ""
     topics = {f.topic for f in facets(meant.about)}
+    length = {"sentences", "words", "paragraphs", "characters", "lines", "detail"}
     hits = []
     for k, old in enumerate(active):
         words = same_words(meant.about, old.text)
-        shared = topics & {f.topic for f in facets(old.text)}
+        governed = {f.topic for f in facets(old.text)}
+        shared = topics & governed or (length & governed if "detail" in topics else set())
         near = float(nearness[k]) if nearness is not None else 0.0
         score = max(words, 0.9 if shared else 0.0) + 0.3 * near
         if words >= _MATCH or shared or near >= _NEAR:

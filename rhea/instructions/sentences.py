@@ -25,6 +25,8 @@ class Sentence:
     voice: str
     foreign: str = ""
     header: str = ""
+    message: str = ""
+    """The whole message."""
 
 
 _ABBREVIATIONS = frozenset(
@@ -96,4 +98,4 @@ def _sentence(text: str, start: int, end: int, ranges: Sequence[ForeignRange], h
     foreign = ""
     if inside and own < max(4, 0.25 * sum(c.isalnum() for c in piece)):
         foreign = inside[0].why
-    return Sentence(piece, start, end, voice, foreign, header)
+    return Sentence(piece, start, end, voice, foreign, header, text)

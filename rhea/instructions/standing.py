@@ -6,8 +6,9 @@ answer with a question" binds one reply, "end your answers with a question" all 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from rhea.instructions.patterns import signals
 from rhea.instructions.sentences import Sentence
@@ -18,6 +19,7 @@ __all__ = ["Reading", "read_message"]
 _DURATION = frozenset({"whole_chat", "from_now_on", "every_reply", "de_standing", "romance_standing"})
 _WEAK_DURATION = frozenset({"this_chat", "whenever", "always_never", "your_replies"})
 _ORDER = frozenset({"directive", "answer_style", "de_directive", "de_style", "romance_directive", "can_you"})
+_ASKS = frozenset({"question", "can_you", "one_reply"})
 _TASK = frozenset({"task", "makes_text", "de_task"})
 
 
@@ -43,7 +45,39 @@ def read_message(sentences: Sequence[Sentence]) -> list[Reading]:
         others: frozenset[str] = frozenset().union(*(signs[:i] + signs[i + 1 :]))
         verdict, reason = _verdict(sentence, own, others)
         readings.append(Reading(sentence, own, verdict, _kind(own), reason))
-    return readings
+    return _with_headings(readings)
+
+
+_REQUEST = re.compile(r"^(?:\w+[,!]? )?(?:please )?(?:can|could|would|will|kannst|könntest|würdest) (?:you|du)\b", re.I)
+_TITLE = re.compile(
+    r"\b(?:rules?|guidelines?|preferences?|instructions?|requirements?|following|these|regeln|vorgaben|folgende\w*)\b",
+    re.I,
+)
+
+
+def _with_headings(readings: list[Reading]) -> list[Reading]:
+    """A heading that only names rules is none; one that orders ("answer in this form:") takes its items along."""
+    out = list(readings)
+    for i, reading in enumerate(readings):
+        items = [k for k in range(i + 1, len(readings)) if readings[k].sentence.header]
+        items = [k for n, k in enumerate(items) if k == i + 1 + n]
+        if not items or not reading.sentence.text.endswith(":"):
+            continue
+        if reading.verdict is False:
+            continue
+        if _TITLE.search(reading.sentence.voice):
+            out[i] = replace(reading, verdict=False, reason="a heading")
+        elif reading.verdict:
+            out[i] = replace(reading, sentence=_joined(reading.sentence, readings[items[-1]].sentence))
+            for k in items:
+                out[k] = replace(readings[k], verdict=False, reason="part of the rule above")
+    return out
+
+
+def _joined(first: Sentence, last: Sentence) -> Sentence:
+    """Both sentences and all that stands between them."""
+    text = first.message[first.start : last.end]
+    return replace(first, text=text, end=last.end, voice=text)
 
 
 def _kind(signs: frozenset[str]) -> InstructionKind:
@@ -63,8 +97,10 @@ def _verdict(sentence: Sentence, signs: frozenset[str], others: frozenset[str]) 
     """What the patterns say; ``others`` are the signals of the message's other sentences."""
     if sentence.foreign:
         return False, sentence.foreign
-    if "why_question" in signs and "can_you" not in signs and not signs & {"whole_chat", "from_now_on"}:
+    if "why_question" in signs and not _REQUEST.match(sentence.voice):
         return False, "a question"
+    if "reported" in signs:
+        return False, "somebody else's words"
     orders = bool(signs & _ORDER)
     if signs & _DURATION and (orders or "role" in signs) and not _about_content(signs):
         return True, "names how long it binds"
@@ -80,10 +116,10 @@ def _verdict(sentence: Sentence, signs: frozenset[str], others: frozenset[str]) 
         return True, "speaks of replies in general"
     if signs & _WEAK_DURATION and orders:
         return (None if others & _TASK else True), "binds a kind of turn"
-    if others & _TASK:
-        return (None if "role" in signs else False), "belongs to a task"
+    if others & _TASK or (others & _ASKS and orders and "role" not in signs):
+        return (None if "role" in signs else False), "belongs to a request"
     if "role" in signs and "question" not in signs:
-        return True, "a role"
+        return (None if others & _ASKS or "role_once" in signs else True), "a role"
     if signs & {"answer_style", "de_style"} and "question" not in signs:
         return True, "says how to answer"
     return None, ""

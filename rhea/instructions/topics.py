@@ -149,6 +149,11 @@ def _switches(low: str) -> list[Facet]:
     persona = re.search(
         r"\b(?:you are|you're|act|be|pretend|behave|talk|speak|respond|reply|answer|write|sound|role-?play|play|rede|sprich|verhalte dich|antworte|schreib|du bist|sei|spiel|spiele) (?:now |to be |to me |only |always |just |immer |ab jetzt |jetzt |nun |from now on |being |you are |you're |that you are |the (?:role|part) of )*(?:as |like |as if you were |wie |als |den |die |das )?"
         r"(?:a |an |the |my |ein |eine |einen |mein |meine )((?!(?:complete |full |single |different |more |very )?(?:sentence|list|table|bullet|way|tone|style|language|manner|format|friendly|formal|polite|short|brief|question|few|rhyme|haiku|numbered|json|minimum|maximum|satz|little|bit|human)\w*)[\w-]+(?: [\w-]+)?)", low)  # fmt: skip
+    german = re.search(
+        r"\b(?:du bist|bist du|rede|sprich|schreib|antworte|verhalte dich|spiele?)\b(?: \w+){0,4}? (?:wie |als )?(?:ein|eine|einen|mein|meine) (?:\w+e[rsn]? )?(\w+)",
+        low,
+    )
+    persona = persona or german
     named = (
         re.search(
             r"\b(?:as|like|persona of|pretend to be|you are|you're|be|du bist|wie|als) ((?:[A-Z][\w.'-]+ ?){1,3})", low
