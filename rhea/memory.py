@@ -42,6 +42,8 @@ class Rhea:
             data folder. An embedded database is created and migrated on first use.
         model: a chat model for `send` and `stream`; not needed for `begin` and `commit`.
         embedder: sentence vectors; ``None`` for the packaged all-MiniLM-L6-v2.
+        previous_embedder: the one that made the vectors already stored, when the embedder has changed: it serves
+            while new vectors are made in the background.
         compressor: makes digests of replies; ``None`` for the extractive text digest.
         counter: counts tokens when no model is attached; ``None`` for a fallback that counts high.
         settings: see :class:`rhea.Settings`.
@@ -57,6 +59,7 @@ class Rhea:
         *,
         model: ChatModel | None = None,
         embedder: Embedder | None = None,
+        previous_embedder: Embedder | None = None,
         compressor: Compressor | None = None,
         counter: TokenCounter | None = None,
         settings: Settings | None = None,
@@ -67,11 +70,14 @@ class Rhea:
             database_url(str(url) if url is not None else None, create=True),
             model=model,
             embedder=embedder,
+            previous_embedder=previous_embedder,
             compressor=compressor,
             counter=counter,
             settings=settings or Settings(),
         )
         self._background = _Background(self._services) if self.settings.background else None
+        if previous_embedder is not None:
+            self._wake()
 
     @property
     def settings(self) -> Settings:
@@ -393,3 +399,5 @@ class _Background:
                 return
             with contextlib.suppress(RheaError):  # stays pending; begin or settle meets the error in the open
                 steps.digest_pending(self._services)
+                while not self._stopping and not self._due.is_set() and steps.reembed_some(self._services):
+                    pass  # a change of embedder: a batch at a time, new turns first

@@ -20,6 +20,7 @@ def make_services(
     *,
     model: ChatModel | None,
     embedder: Embedder | None,
+    previous_embedder: Embedder | None = None,
     compressor: Compressor | None,
     counter: TokenCounter | None,
     settings: Settings,
@@ -35,16 +36,18 @@ def make_services(
     from rhea.instructions.detect import InstructionDetector
     from rhea.models.counting import FallbackCounter
     from rhea.recall.plan import Recall
+    from rhea.reembedding import SwitchingRecall
     from rhea.stores import open_store
 
     vectors = embedder or SentenceTransformerEmbedder()
+    previous = previous_embedder if previous_embedder is not None and previous_embedder.id != vectors.id else None
     store = open_store(url, cache_dir=cache_directory() / "vectors", busy_seconds=settings.busy_seconds)
     return Services(
         store=store,
         embedder=vectors,
         compressor=compressor or TextCompressor(),
         detector=InstructionDetector(vectors),
-        recall=Recall(store, vectors),
+        recall=Recall(store, vectors) if previous is None else SwitchingRecall(store, vectors, previous),
         counter=counter or model or FallbackCounter(),
         model=model,
         settings=settings,

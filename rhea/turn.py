@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from rhea.settings import Settings
     from rhea.stores.base import Store
 
-__all__ = ["Prepared", "Services", "digest_pending", "give_up", "prepare", "remember"]
+__all__ = ["Prepared", "Services", "digest_pending", "give_up", "prepare", "reembed_some", "remember"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -200,3 +200,10 @@ def digest_pending(services: Services, owner: OwnerId | None = None, conversatio
         return settle(
             services.store, services.embedder, services.compressor, owner=owner, conversation_id=conversation_id
         )
+
+
+def reembed_some(services: Services) -> int:
+    """After a change of embedder: make new vectors for a few turns; returns how many were done."""
+    from rhea.reembedding import BATCH, reembed
+
+    return reembed(services.store, services.embedder, limit=BATCH)

@@ -29,7 +29,8 @@ from rhea.types import (
 
 __all__ = ["MessageVectors", "Store", "VectorHit", "WorkItem", "WorkKind"]
 
-WorkKind = Literal["digest", "vectors", "memory"]
+WorkKind = Literal["digest", "vectors", "memory", "reembed"]
+"""`reembed` is the vectors of a new embedder: no turn waits for it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -243,7 +244,11 @@ class Store(Protocol):
         ...
 
     def request_vectors(self, embedder_id: str, owner: OwnerId | None = None) -> int:
-        """Note as pending work every turn that lacks vectors under this embedder; returns their number."""
+        """Note as work of kind `reembed` every turn that lacks vectors under this embedder; returns their number."""
+        ...
+
+    def described(self, owner: OwnerId, conversation_id: int, embedder_id: str, previous_id: str) -> bool:
+        """Whether every message that has vectors of the previous embedder has those of this one too."""
         ...
 
     def vector_coverage(self, owner: OwnerId | None = None) -> dict[str, int]:

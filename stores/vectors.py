@@ -136,7 +136,7 @@ class VectorRows:
         return self.cache.scope(owner, embedder_id).search(asked, limit, exclude_conversation)
 
     def request_vectors(self, embedder_id: str, owner: OwnerId | None = None) -> int:
-        """Note as pending work every finished turn with a message that has no vectors under this embedder.
+        """Note as work of kind `reembed` every finished turn with a message that lacks vectors under this embedder.
 
         Called when the embedder has changed: the old vectors stay, and serve, until the new ones are there.
 
@@ -158,8 +158,29 @@ class VectorRows:
                 query = query.where(turns.c.user_id == owner)
             missing = connection.execute(query).tuples().all()
             for turn_id, user_id, conversation_id in missing:
-                enqueue(connection, OwnerId(user_id), conversation_id, [turn_id], ("vectors",))
+                enqueue(connection, OwnerId(user_id), conversation_id, [turn_id], ("reembed",))
             return len(missing)
+
+    def described(self, owner: OwnerId, conversation_id: int, embedder_id: str, previous_id: str) -> bool:
+        """Whether every message that has vectors of the previous embedder has those of this one too."""
+        old, new = vectors.alias("old"), vectors.alias("new")
+        key = {
+            name: select(embedders.c.id).where(embedders.c.name == name).scalar_subquery()
+            for name in (embedder_id, previous_id)
+        }
+        has_new = exists().where(new.c.message_id == old.c.message_id, new.c.embedder_id == key[embedder_id])
+        query = (
+            select(old.c.message_id)
+            .where(
+                old.c.conversation_id == conversation_id,
+                old.c.user_id == owner,
+                old.c.embedder_id == key[previous_id],
+                ~has_new,
+            )
+            .limit(1)
+        )
+        with self.database.read(owner) as connection:
+            return connection.scalar(query) is None
 
     def vector_coverage(self, owner: OwnerId | None = None) -> dict[str, int]:
         """How many messages have vectors, by embedder: the progress of a change of embedder."""

@@ -12,7 +12,6 @@ from sqlalchemy import event
 
 from rhea.stores import SqlStore, open_store
 from rhea.stores.base import MessageVectors
-from rhea.stores.tables import owned_tables
 from rhea.types import InstructionChange, Message, Scope, TurnState
 
 LARGE = (

@@ -20,7 +20,7 @@ from rhea.errors import (
     UserNotFound,
 )
 from rhea.stores import SqlStore, open_store
-from rhea.stores.base import MessageVectors, WorkItem
+from rhea.stores.base import MessageVectors, WorkItem, WorkKind
 from rhea.types import InstructionChange, InstructionStatus, Message, OwnerId, Scope, TurnState
 
 
@@ -53,9 +53,11 @@ def unit(*numbers: float) -> np.ndarray:
     return vector / np.linalg.norm(vector)
 
 
-def embed(store: SqlStore, owner: OwnerId, vectors: dict[int, np.ndarray], embedder: str = "e1") -> None:
+def embed(
+    store: SqlStore, owner: OwnerId, vectors: dict[int, np.ndarray], embedder: str = "e1", kind: WorkKind = "vectors"
+) -> None:
     """Finish the owner's pending vectors: the given ones by turn, for the turn's first message."""
-    for item in store.claim_work(["vectors"], limit=10_000, owner=owner):
+    for item in store.claim_work([kind], limit=10_000, owner=owner):
         turn = store.turns_by_id(owner, [item.turn_id])[0]
         block = np.atleast_2d(vectors[item.turn_id])
         entry = MessageVectors(turn.messages[0].id, turn.id, turn.position, ("message",) * len(block), block)
@@ -497,10 +499,12 @@ def test_a_change_of_embedder_keeps_the_old_vectors_until_the_new_are_there(
     embed(store, ada, {t: unit(1, n) for n, t in enumerate(turns)}, "old")
     assert store.request_vectors("new") == 3
     assert store.request_vectors("new") == 3
-    assert store.pending_work()["vectors"] == 3
+    assert store.pending_work()["reembed"] == 3
+    assert not store.described(ada, trip, "new", "old")
     assert len(store.vectors(ada, trip, "old")) == 3
     assert [h.turn_id for h in store.nearest(ada, "old", unit(1, 0), limit=1)] == turns[:1]
-    embed(store, ada, {t: unit(n, 1, 1) for n, t in enumerate(turns)}, "new")
+    embed(store, ada, {t: unit(n, 1, 1) for n, t in enumerate(turns)}, "new", kind="reembed")
+    assert store.described(ada, trip, "new", "old")
     assert store.vector_coverage(ada) == {"old": 3, "new": 3}
     assert store.drop_vectors("old") == 3
     assert store.drop_vectors("old") == 0
