@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from rhea.cli.app import app, print_json, reported
 from rhea.cli.options import Database, Json, User, opened
+
+if TYPE_CHECKING:
+    from rhea.importing import ImportReport
 
 __all__ = ["import_chats"]
 
@@ -17,7 +21,8 @@ __all__ = ["import_chats"]
 def import_chats(
     context: typer.Context,
     file: Annotated[
-        Path, typer.Argument(metavar="FILE", help="JSONL, one conversation a line, or an export of Rhea's.")
+        Path,
+        typer.Argument(metavar="FILE", help="JSONL, an export of Rhea's, or another memory's store."),
     ],
     user: User,
     conversation: Annotated[
@@ -30,13 +35,13 @@ def import_chats(
     """Import chats: Rhea's recall format, {"messages": [{"role", "content"}]}, or ShareGPT's conversations.
 
     Run it again after an interruption: what is there already is passed over. A file that `rhea export` wrote is
-    put back exactly, under its own user's name unless --user gives another.
+    put back exactly, under its own user's name unless --user gives another. Stores of LangChain, openai-agents,
+    LlamaIndex (SQLite files) and mem0 (the folder of its FAISS store) are read as they lie.
     """
-    from dataclasses import asdict
-
     from rich.console import Console
     from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
+    from rhea.adapters.importers import import_store, is_store
     from rhea.errors import InputError
     from rhea.importing import import_file
     from rhea.ownership import is_export, restore
@@ -44,6 +49,11 @@ def import_chats(
 
     columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.percentage:>3.0f} %"))
     with reported(), opened(database, create=True, settings=Settings(background=False)) as memory:
+        if is_store(file):
+            if conversation is not None:
+                raise InputError(f"{file} is a store with sessions of its own; leave --conversation out")
+            _tell(import_store(memory, file, user=user), as_json=as_json)
+            return
         if is_export(file):
             if conversation is not None:
                 raise InputError(f"{file} is an export with conversations of its own; leave --conversation out")
@@ -66,11 +76,15 @@ def import_chats(
                 progress=lambda done, total: bars.update(reading, completed=done, total=total),
                 working=lambda done, total: bars.update(indexing, completed=done, total=total),
             )
-        if as_json:
-            print_json(asdict(report))
-            return
-        typer.echo(
-            f"{report.conversations} conversations: {report.turns} turns ({report.messages} messages) imported, "
-            f"{report.known} turns were there already"
-            + (f", {report.blank} messages without text left out" if report.blank else "")
-        )
+        _tell(report, as_json=as_json)
+
+
+def _tell(report: ImportReport, *, as_json: bool) -> None:
+    if as_json:
+        print_json(asdict(report))
+        return
+    typer.echo(
+        f"{report.conversations} conversations: {report.turns} turns ({report.messages} messages) imported, "
+        f"{report.known} turns were there already"
+        + (f", {report.blank} messages without text left out" if report.blank else "")
+    )
