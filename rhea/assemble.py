@@ -23,6 +23,7 @@ from rhea.instructions.in_force import render_question, render_system
 from rhea.models.base import TokenCounter
 from rhea.recall.plan import RecallPlan
 from rhea.recall.render import Part, PlannedEpisode, render_background
+from rhea.recall.traces import pack_scores
 from rhea.types import ChatMessage, Context, Instruction, Placement, TurnRecord
 
 __all__ = ["BACKGROUND_TITLE", "Assembled", "assemble", "check_question"]
@@ -119,6 +120,7 @@ def assemble(
         episodes=tuple(chosen.trace()),
         left_out=tuple(i.text for i in left_out),
         notes=tuple(notes),
+        others=pack_scores(chosen.others),
     )
     return Assembled(built.messages, context)
 

@@ -236,6 +236,8 @@ class Context:
     """Preferences in force that did not fit their share."""
     notes: Sequence[str] = ()
     """In words: doubts and choices worth telling."""
+    others: str = ""
+    """Scores of the omitted turns that have no row in ``episodes``, packed: see :mod:`rhea.recall.traces`."""
 
     def __str__(self) -> str:
         """The context in words, for `print`."""
@@ -252,6 +254,7 @@ class Context:
             "instructions": list(self.instructions),
             "left_out": list(self.left_out),
             "notes": list(self.notes),
+            **({"others": self.others} if self.others else {}),
             "episodes": [
                 {
                     "position": e.position,
@@ -276,6 +279,7 @@ class Context:
             instructions=tuple(data["instructions"]),
             left_out=tuple(data.get("left_out", ())),
             notes=tuple(data.get("notes", ())),
+            others=data.get("others", ""),
             episodes=tuple(
                 EpisodeTrace(
                     position=e["position"],

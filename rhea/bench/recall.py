@@ -248,7 +248,7 @@ def _baselines(
     messages = [m for record in turns for m in record.messages]
     costs = [counter.count_text(render_part(raw_part(m)) + "\n") for m in messages]
     for question in questions:
-        channels = raw_channels(index, recall.ask(index, question.text))
+        channels = raw_channels(index, recall.ask(question.text, index.speakers))
         rankings: dict[str, NDArray[Any]] = {
             "recency": np.arange(len(messages), dtype=np.float32),
             "dense": np.nan_to_num(channels["message"]),

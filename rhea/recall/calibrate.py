@@ -19,6 +19,7 @@ from rhea.errors import InputError
 from rhea.importing import group_turns
 from rhea.recall.calibration import Calibration, Level
 from rhea.recall.chunks import split_to_fit
+from rhea.recall.field import Field
 from rhea.recall.index import ConversationIndex
 from rhea.recall.score import CHANNELS, Query, fused_scores, raw_channels, wordings
 from rhea.recall.work import vectors_of
@@ -61,7 +62,7 @@ def calibrate(conversations: Iterable[LabelledConversation], embedder: Embedder)
     channels = [raw_channels(index, query) for index, query, _ in asked]
     levels = {name: _level([c[name][~e] for c, (_, _, e) in zip(channels, asked, strict=True)]) for name in CHANNELS}
     flat = Calibration(embedder.id, levels, slope=1.0, offset=0.0)
-    fused = np.concatenate([fused_scores(index, query, flat)[0] for index, query, _ in asked])
+    fused = np.concatenate([fused_scores(Field([index]), query, flat)[0] for index, query, _ in asked])
     prior = np.concatenate([np.full(len(index), -np.log(len(index))) for index, _, _ in asked])
     slope, offset = _logistic(fused, prior, np.concatenate([e for _, _, e in asked]))
     return Calibration(embedder.id, levels, slope, offset)

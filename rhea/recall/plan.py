@@ -21,6 +21,7 @@ from rhea.recall.calibration import Calibration, calibration_for
 from rhea.recall.chunks import split_to_fit
 from rhea.recall.dates import asks_for_time
 from rhea.recall.decide import Candidate, Choice, Kept, decide
+from rhea.recall.field import Field
 from rhea.recall.index import ConversationIndex
 from rhea.recall.render import Part, PlannedEpisode, day_of, raw_part, render_background, render_part
 from rhea.recall.score import MessageScores, Query, score_messages, wordings
@@ -45,6 +46,10 @@ _FEWEST = 16
 _TRACED = 100
 """Omitted turns that are traced channel by channel; of the others the score is kept."""
 _PASSED_OVER = "others were worth more, and the budget is full"
+_NEAR = 64
+"""Nearest vectors of the user's other conversations that decide which of these are looked at."""
+_OTHERS = 8
+"""Most other conversations that one question looks at."""
 _COUNTS_KEPT = 65_536
 
 
@@ -60,9 +65,8 @@ class RecallPlan:
     """Worth by message id: what `shrink` drops first is the lowest."""
     omitted: list[EpisodeTrace]
     """The best scored omitted turns."""
-    others: NDArray[np.uint8]
-    """Score times 255 of every turn that was looked at, by position, from ``first_position`` on."""
-    first_position: int
+    others: list[tuple[int, float]]
+    """Position and score of this conversation's turns that are neither chosen nor in ``omitted``."""
 
     @property
     def background(self) -> list[PlannedEpisode]:
@@ -151,9 +155,9 @@ class Recall:
         """The calibration in use."""
         return self._given_calibration or calibration_for(self._embedder.id)
 
-    def ask(self, index: ConversationIndex, text: str) -> Query:
-        """The question and its vectors: as asked, and without the names of the conversation's speakers."""
-        asked, bare = wordings(text, index.speakers)
+    def ask(self, text: str, speakers: Sequence[str]) -> Query:
+        """The question and its vectors: as asked, and without the names of the speakers."""
+        asked, bare = wordings(text, speakers)
         vectors = self._vectors(asked)
         return Query(text, vectors, vectors if bare == asked else self._vectors(bare))
 
@@ -189,51 +193,55 @@ class Recall:
             scope: this conversation, or all of the user's.
             before_position: position of this turn; only earlier ones are recalled.
         """
-        index = self.cache.get(owner, conversation_id, before=before_position)
+        field = self._field(owner, conversation_id, query, scope, before_position)
         with step("embed"):
-            asked = self.ask(index, query)
+            asked = self.ask(query, field.speakers)
         with self.cache.lock:
-            scores = score_messages(index, asked, self.calibration)
-            rows = _shortlist(index, scores.score, budget, mode)
-            turns = {t.id: t for t in self._store.turns_by_id(owner, np.unique(index.turn_ids[rows]).tolist())}
-            if len(turns) < len(np.unique(index.turn_ids[rows])) and not _again:
-                # Turns were erased since the index was made: make it anew.
-                self.cache.drop(owner, conversation_id)
-                return self.plan(
-                    owner,
-                    conversation_id,
-                    query,
-                    budget=budget,
-                    count=count,
-                    counter=counter,
-                    mode=mode,
-                    scope=scope,
-                    before_position=before_position,
-                    _again=True,
-                )
+            scores = score_messages(field, asked, self.calibration)
+            rows = _shortlist(field, scores.score, budget, mode)
+            ids = np.unique(field.turn_ids[rows]).tolist()
+            turns = {t.id: t for t in self._store.turns_by_id(owner, ids)}
+            if len(turns) < len(ids):
+                # Turns were erased since the indexes were made; the next question gets new ones.
+                self.cache.drop(owner)
             days = asks_for_time(query) or budget >= _DAYS_FROM
-            measured = self._candidates(index, scores, rows, turns, count, counter)
+            measured = self._candidates(field, scores, rows, turns, count, counter)
             choices = decide(measured, budget, mode, day_cost=_DAY_COST if days else 0)
-            return _assemble(index, scores, turns, choices, measured, days)
+            return _assemble(field, scores, turns, choices, measured, days)
+
+    def _field(self, owner: OwnerId, conversation_id: int, query: str, scope: RecallScope, before: int | None) -> Field:
+        """This conversation; with scope "user" also those of the user's others that have near messages."""
+        current = self.cache.get(owner, conversation_id, before=before)
+        if scope == "conversation":
+            return Field([current])
+        asked = self._vectors(query)
+        hits = (
+            self._store.nearest(owner, self._embedder.id, asked, limit=_NEAR, exclude_conversation=conversation_id)
+            if len(asked)
+            else []
+        )
+        near = sorted(dict.fromkeys(hit.conversation_id for hit in hits[:_NEAR]))[:_OTHERS]
+        names = {c.id: c.name for c in self._store.list_conversations(owner)}
+        others = [self.cache.get(owner, other) for other in near if other in names]
+        return Field([current, *others], [None, *(names[o.conversation_id] for o in others)])
 
     def _candidates(
         self,
-        index: ConversationIndex,
+        field: Field,
         scores: MessageScores,
         rows: Sequence[int],
         turns: dict[int, TurnRecord],
         count: Callable[[str], int],
         counter: str,
     ) -> list[Candidate]:
-        first, last = int(index.positions[0]) if len(index) else 0, index.last_position
         wanted = set(rows)
         found: list[Candidate] = []
-        for turn in sorted(turns.values(), key=lambda t: t.position):
-            kept: Kept = "last" if turn.position == last else "first" if turn.position == first else ""
+        for order, turn in enumerate(_in_time(field, turns)):
+            kept = _kept(field.current, turn)
             digests = {m.id: _digest_part(turn, m) for m in turn.messages}
             brings = any(d is not None for d in digests.values())
-            for place, message in enumerate(turn.messages):
-                row = index.row(message.id)
+            for message in turn.messages:
+                row = field.row(message.id)
                 # A digest brings its user text, whatever that scores itself.
                 if row is None or not (row in wanted or (brings and message.role == "user")):
                     continue
@@ -244,7 +252,7 @@ class Recall:
                     Candidate(
                         key=message.id,
                         turn=turn.id,
-                        order=turn.position * 1000 + place,
+                        order=order,
                         score=float(scores.score[row]),
                         raw=raw,
                         is_reply=message.role == "assistant",
@@ -275,85 +283,114 @@ def _digest_part(turn: TurnRecord, message: Message) -> Part | None:
     return Part(message.id, message.role, turn.digest, False, message.name, message.time)
 
 
-def _shortlist(index: ConversationIndex, score: NDArray[np.float32], budget: int, mode: RecallMode) -> list[int]:
+def _in_time(field: Field, turns: Mapping[int, TurnRecord]) -> list[TurnRecord]:
+    """Other conversations first, each in its order, then the current one: what is nearest comes last."""
+    current = field.current.conversation_id
+    return sorted(turns.values(), key=lambda t: (t.conversation_id == current, t.conversation_id, t.position))
+
+
+def _kept(current: ConversationIndex, turn: TurnRecord) -> Kept:
+    if turn.conversation_id != current.conversation_id:
+        return ""
+    if turn.position == current.last_position:
+        return "last"
+    return "first" if turn.position == int(current.positions[0]) else ""
+
+
+def _shortlist(field: Field, score: NDArray[np.float32], budget: int, mode: RecallMode) -> list[int]:
     """Rows that can matter: the best messages, well over what fits, and the first and the last exchange.
 
     Token counts are not known yet, so length in characters stands for them, on the low side.
     """
-    n = len(index)
+    n = len(field)
     if n == 0:
         return []
-    most = min(n, max(_FEWEST, budget // _CHEAPEST))
-    best = np.argpartition(-score, most - 1)[:most] if most < n else np.arange(n)
-    best = best[np.lexsort((best, -score[best]))]
-    cost = np.cumsum(_LABEL + index.lengths[best] // _CHARACTERS_A_TOKEN)
+    best = _best(score, max(_FEWEST, budget // _CHEAPEST))
+    cost = np.cumsum(_LABEL + field.lengths[best] // _CHARACTERS_A_TOKEN)
     best = best[: max(_FEWEST, int(np.searchsorted(cost, _SURPLUS * budget)) + 1)]
-    positions = index.positions
-    ends = np.flatnonzero((positions == positions[0]) | (positions == positions[-1]))
+    own = field.current.positions
+    rows = np.union1d(best, np.flatnonzero((own == own[0]) | (own == own[-1])) if len(own) else best)
     if mode == "paper":
         # The paper decides on whole turns.
-        ends = np.union1d(ends, np.flatnonzero(np.isin(positions, positions[best])))
-    rows: list[int] = np.union1d(best, ends).tolist()
-    return rows
+        rows = np.union1d(rows, np.flatnonzero(np.isin(field.turn_ids, field.turn_ids[best])))
+    return [int(row) for row in rows]
+
+
+def _best(score: NDArray[np.float32], most: int) -> NDArray[np.int64]:
+    """Rows of the best scores, best first, the earlier row first among equals."""
+    n = len(score)
+    best = np.argpartition(-score, most - 1)[:most] if most < n else np.arange(n)
+    return np.asarray(best[np.lexsort((best, -score[best]))])
 
 
 def _assemble(
-    index: ConversationIndex,
+    field: Field,
     scores: MessageScores,
-    turns: dict[int, TurnRecord],
-    choices: dict[int, Choice],
+    turns: Mapping[int, TurnRecord],
+    choices: Mapping[int, Choice],
     measured: Sequence[Candidate],
     days: bool,
 ) -> RecallPlan:
     tokens = {c.key: c for c in measured}
-    background: list[PlannedEpisode] = []
-    recent: list[PlannedEpisode] = []
-    for turn in sorted(turns.values(), key=lambda t: t.position):
+    episodes: list[PlannedEpisode] = []
+    for turn in _in_time(field, turns):
         chosen = [(m, choices[m.id]) for m in turn.messages if m.id in choices]
         if not chosen:
             continue
         parts = tuple(raw_part(m) if c.verbatim else _digest_part(turn, m) or raw_part(m) for m, c in chosen)
         whole = len(parts) == len(turn.messages) and all(p.verbatim for p in parts)
-        row = max((r for r in (index.row(m.id) for m, _ in chosen) if r is not None), key=lambda r: scores.score[r])
+        row = max((r for r in (field.row(m.id) for m, _ in chosen) if r is not None), key=lambda r: scores.score[r])
         cost = sum(tokens[m.id].raw if c.verbatim else tokens[m.id].digest or tokens[m.id].raw for m, c in chosen)
-        episode = PlannedEpisode(
-            turn=turn,
-            decision=Decision.RAW if whole else Decision.COMPRESSED,
-            score=float(scores.score[row]),
-            channels={name: float(values[row]) for name, values in scores.channels.items()},
-            reason=choices[int(index.message_ids[row])].reason,
-            tokens=cost,
-            parts=parts,
-            recent=any(c.recent for _, c in chosen),
+        episodes.append(
+            PlannedEpisode(
+                turn=turn,
+                decision=Decision.RAW if whole else Decision.COMPRESSED,
+                score=float(scores.score[row]),
+                channels={name: float(values[row]) for name, values in scores.channels.items()},
+                reason=choices[int(field.message_ids[row])].reason,
+                tokens=cost,
+                parts=parts,
+                recent=any(c.recent for _, c in chosen),
+                conversation=field.conversation(row),
+            )
         )
-        (recent if episode.recent else background).append(episode)
-    episodes = sorted((*background, *recent), key=lambda e: e.turn.position)
-    omitted, others, first = _left_out(index, scores, {e.turn.position for e in episodes})
-    return RecallPlan(episodes, days, {k: c.rank for k, c in choices.items()}, omitted, others, first)
+    omitted, others = _left_out(field, scores, [e.turn.id for e in episodes])
+    return RecallPlan(episodes, days, {k: c.rank for k, c in choices.items()}, omitted, others)
 
 
 def _left_out(
-    index: ConversationIndex, scores: MessageScores, chosen: set[int]
-) -> tuple[list[EpisodeTrace], NDArray[np.uint8], int]:
-    """The best omitted turns in full, and one byte for every turn."""
-    n = len(index)
-    if n == 0:
-        return [], np.zeros(0, np.uint8), 1
-    positions = index.positions
-    first = int(positions[0])
-    by_turn = np.zeros(index.last_position - first + 1, np.float32)
-    np.maximum.at(by_turn, positions - first, scores.score)
-    most = min(n, 4 * (_TRACED + len(chosen)))
-    best = np.argpartition(-scores.score, most - 1)[:most] if most < n else np.arange(n)
-    best = best[np.lexsort((best, -scores.score[best]))]
+    field: Field, scores: MessageScores, chosen: Sequence[int]
+) -> tuple[list[EpisodeTrace], list[tuple[int, float]]]:
+    """The best omitted turns in full; position and score of the current conversation's others."""
+    if not len(field):
+        return [], []
+    turn_ids, positions = field.turn_ids, field.positions
+    best = _best(scores.score, 4 * (_TRACED + len(chosen)))
     # The best message of each turn stands for it.
-    _, at = np.unique(positions[best], return_index=True)
+    _, at = np.unique(turn_ids[best], return_index=True)
     rows = best[np.sort(at)]
-    rows = rows[~np.isin(positions[rows], sorted(chosen))][:_TRACED]
+    rows = rows[~np.isin(turn_ids[rows], chosen)][:_TRACED]
     names = list(scores.channels)
     columns = zip(*(scores.channels[name][rows].tolist() for name in names), strict=True)
     omitted = [
-        EpisodeTrace(position, Decision.OMITTED, score, 0, _PASSED_OVER, dict(zip(names, said, strict=True)))
-        for position, score, said in zip(positions[rows].tolist(), scores.score[rows].tolist(), columns, strict=True)
+        EpisodeTrace(
+            position,
+            Decision.OMITTED,
+            score,
+            0,
+            _PASSED_OVER,
+            dict(zip(names, said, strict=True)),
+            field.conversation(row),
+        )
+        for row, position, score, said in zip(
+            rows.tolist(), positions[rows].tolist(), scores.score[rows].tolist(), columns, strict=True
+        )
     ]
-    return omitted, np.rint(by_turn * 255).astype(np.uint8), first
+    told = np.union1d(chosen, turn_ids[rows])
+    own = field.current
+    rest = np.flatnonzero(~np.isin(own.turn_ids, told))
+    if not len(rest):
+        return omitted, []
+    places, first = np.unique(own.positions[rest], return_index=True)
+    largest = np.maximum.reduceat(scores.score[rest], first)
+    return omitted, list(zip(places.tolist(), largest.tolist(), strict=True))

@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 
 from rhea.recall.calibration import Calibration
 from rhea.recall.dates import named_dates
+from rhea.recall.field import Field
 from rhea.recall.index import ConversationIndex
 from rhea.recall.lexicon import window_sums
 from rhea.recall.words import terms
@@ -96,7 +97,7 @@ class Query:
 
 @dataclass(frozen=True, slots=True)
 class MessageScores:
-    """Scores of every message of a conversation, in its order."""
+    """Scores of every message of a field, in its order."""
 
     score: Vector
     """float32 of shape (messages,), calibrated, in [0, 1]."""
@@ -167,18 +168,19 @@ def _worth_a_look(found: Mapping[str, Vector]) -> NDArray[np.bool_]:
 
 
 def _fair_sample(n: int) -> NDArray[np.bool_]:
+    """All of a short conversation; of a long one every so-manieth message."""
     sample = np.zeros(n, dtype=bool)
-    sample[:: max(1, n // _SAMPLE)] = True
+    sample[:: max(1, n // _SAMPLE) if n > _LONG else 1] = True
     return sample
 
 
 def fused_scores(
-    index: ConversationIndex, query: Query, calibration: Calibration, weights: Weights | None = None
+    field: Field, query: Query, calibration: Calibration, weights: Weights | None = None
 ) -> tuple[Vector, dict[str, Vector]]:
     """The weighted sum before calibration, and the raw channels.
 
     Args:
-        index: the conversation.
+        field: the conversations looked at.
         query: the question.
         calibration: of the embedder that made the vectors.
         weights: of the channels.
@@ -187,29 +189,38 @@ def fused_scores(
         float32 of shape (messages,), and the channels by name.
     """
     weights = weights or Weights()
-    n = len(index)
-    if n == 0:
+    n = len(field)
+    parts = [(index, rows) for index, rows in field.parts if len(index)]
+    if not parts:
         return np.zeros(0, np.float32), {}
-    found = raw_channels(index, query)
+    found = _joined([raw_channels(index, query) for index, _ in parts])
+    sample = np.concatenate([_fair_sample(len(index)) for index, _ in parts])
     fused = np.zeros(n, dtype=np.float32)
-    sample = _fair_sample(n) if n > _LONG else None
     for name in CHANNELS:
         over = sample if name.startswith(("sentence", "pair")) else None
         fused += np.float32(getattr(weights, name)) * calibration.scale(name, found[name], over)
-    found["speaker"] = _speaker_named(index, query.text)
-    found["date"] = _date_named(index, query.text)
+    found["speaker"] = np.concatenate([_speaker_named(index, query.text) for index, _ in parts])
+    found["date"] = np.concatenate([_date_named(index, query.text) for index, _ in parts])
     fused += np.float32(weights.speaker) * found["speaker"] + np.float32(weights.date) * found["date"]
-    fused = fused + np.float32(weights.neighbour) * _both_sides(fused)
-    fused += np.float32(weights.recency) * np.linspace(0.0, 1.0, n, dtype=np.float32)
+    for _, rows in parts:
+        fused[rows] += np.float32(weights.neighbour) * _both_sides(fused[rows])
+    newest = len(field.current)
+    fused[:newest] += np.float32(weights.recency) * np.linspace(0.0, 1.0, newest, dtype=np.float32)
     return fused, found
 
 
 def score_messages(
-    index: ConversationIndex, query: Query, calibration: Calibration, weights: Weights | None = None
+    field: Field, query: Query, calibration: Calibration, weights: Weights | None = None
 ) -> MessageScores:
-    """Score every message of the index against the question; see :func:`fused_scores`."""
-    fused, found = fused_scores(index, query, calibration, weights)
+    """Score every message of the field against the question; see :func:`fused_scores`."""
+    fused, found = fused_scores(field, query, calibration, weights)
     return MessageScores(calibration.probability(fused), {k: np.nan_to_num(v, nan=0.0) for k, v in found.items()})
+
+
+def _joined(found: Sequence[dict[str, Vector]]) -> dict[str, Vector]:
+    if len(found) == 1:
+        return found[0]
+    return {name: np.concatenate([f[name] for f in found]) for name in found[0]}
 
 
 def _speaker_named(index: ConversationIndex, text: str) -> Vector:
