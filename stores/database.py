@@ -244,7 +244,7 @@ def _translate_postgresql(error: BaseException, state: str | None, where: str, s
     said = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
     if state in {"55P03", "40P01", "40001", "57014"}:
         return DatabaseBusy(f"another process held a lock in {where} for {seconds:g} s; try again")
-    if state in {"53100", "53200"}:
+    if state == "53100":
         return StorageFull(f"the server of {where} has no space left ({said}); nothing saved was lost")
     if state in {"42P01", "42703", "3F000"}:
         return DatabaseInvalid(f"{where} was not made by Rhea ({said}): run `rhea db upgrade`")
