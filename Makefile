@@ -9,7 +9,7 @@ export TOKENIZERS_PARALLELISM ?= false
 export NO_MKDOCS_2_WARNING ?= 1
 QUIET_PIP = $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
-.PHONY: chat test check docs bench soak clean
+.PHONY: chat test check docs bench bench-peers soak clean
 .DEFAULT_GOAL := chat
 
 $(STAMP): pyproject.toml constraints.txt
@@ -38,6 +38,11 @@ docs: $(DEV_STAMP) ## build the documentation into site/
 
 bench: $(DEV_STAMP) ## every measurement, on bundled data or DATA=folder
 	@$(BIN)/rhea bench all $(if $(DATA),--data $(DATA)) $(ARGS)
+
+bench-peers: $(DEV_STAMP) ## Rhea beside other memories, each in an environment of its own (under 40 minutes each)
+	@mkdir -p bench-results
+	@$(BIN)/rhea bench overhead --plot bench-results/overhead.png $(ARGS)
+	@$(BIN)/rhea bench quality --plot bench-results/quality.png
 
 soak: $(DEV_STAMP) ## full-size store tests, with a report
 	@$(BIN)/python -m pytest -m soak -s $(ARGS)
