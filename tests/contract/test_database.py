@@ -233,3 +233,22 @@ def test_messages_hide_the_password() -> None:
     database = Database("postgresql://ada:secret@h/d")
     assert "secret" not in str(translate(exc.TimeoutError("pool"), database))
     database.close()
+
+
+def test_no_transaction_stays_open_while_a_model_answers(database_url: str) -> None:
+    from rhea import Rhea
+    from rhea.settings import Settings
+    from rhea.testing import EchoModel, HashEmbedder
+
+    open_connections: list[int] = []
+
+    def answer(_messages: Any) -> str:
+        open_connections.append(memory._services.store.database.engine.pool.checkedout())
+        return "an answer"
+
+    memory = Rhea(database_url, model=EchoModel(answer), embedder=HashEmbedder(), settings=Settings(background=False))
+    chat = memory.conversation("chat", user="ada")
+    for n in range(3):
+        assert chat.send(f"From now on say {n}.") == "an answer"
+    assert open_connections == [0, 0, 0]
+    memory.close()
