@@ -122,7 +122,10 @@ class Rhea:
 
     def settle(self) -> int:
         """Make every pending digest and vector now; returns how many pieces of work were done."""
-        return steps.digest_pending(self._services)
+        done = steps.digest_pending(self._services)
+        while more := steps.reembed_some(self._services):
+            done += more
+        return done
 
     def close(self) -> None:
         """Stop the background thread and release the database; pending work is done at the next start."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
+from weakref import WeakSet
 
 from rhea.recall.chunks import labelled
 from rhea.recall.plan import Recall, RecallPlan
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
     from rhea.embed import Embedder
     from rhea.stores.base import Store, WorkItem
 
-__all__ = ["SwitchingRecall", "reembed"]
+__all__ = ["SwitchingRecall", "ask_once", "reembed"]
 
 BATCH = 32
 """Turns embedded in one call: what a crash may make twice, and how long other work may wait."""
@@ -48,6 +49,17 @@ class SwitchingRecall(Recall):
                 return self._previous.plan(owner, conversation_id, query, **options)
             self._changed.add(conversation_id)
         return super().plan(owner, conversation_id, query, **options)
+
+
+_asked: WeakSet[Any] = WeakSet()
+
+
+def ask_once(store: Store, embedder: Embedder) -> None:
+    """Where another embedder's vectors are stored, ask for this one's too; once for each store and process."""
+    if store not in _asked:
+        _asked.add(store)
+        if store.embedder_names() - {embedder.id}:
+            store.request_vectors(embedder.id)
 
 
 def reembed(

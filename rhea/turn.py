@@ -204,6 +204,7 @@ def digest_pending(services: Services, owner: OwnerId | None = None, conversatio
 
 def reembed_some(services: Services) -> int:
     """After a change of embedder: make new vectors for a few turns; returns how many were done."""
-    from rhea.reembedding import BATCH, reembed
+    from rhea.reembedding import BATCH, ask_once, reembed
 
+    ask_once(services.store, services.embedder)
     return reembed(services.store, services.embedder, limit=BATCH)

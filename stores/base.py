@@ -247,6 +247,10 @@ class Store(Protocol):
         """Note as work of kind `reembed` every turn that lacks vectors under this embedder; returns their number."""
         ...
 
+    def embedder_names(self) -> set[str]:
+        """Every embedder that has vectors here, or had."""
+        ...
+
     def described(self, owner: OwnerId, conversation_id: int, embedder_id: str, previous_id: str) -> bool:
         """Whether every message that has vectors of the previous embedder has those of this one too."""
         ...

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,8 +19,8 @@ from rhea.stores import vectors_pgvector as pgvector
 from rhea.stores.base import MessageVectors, VectorHit, WorkItem
 from rhea.stores.database import Database
 from rhea.stores.rows import insert_new
-from rhea.stores.tables import embedders, messages, turns, vectors
-from rhea.stores.work import drop_finished, enqueue
+from rhea.stores.tables import embedders, messages, turns, vectors, work
+from rhea.stores.work import drop_finished
 from rhea.types import OwnerId, TurnState
 
 if TYPE_CHECKING:
@@ -143,7 +143,7 @@ class VectorRows:
         Returns:
             Number of turns that now wait for vectors.
         """
-        with self.database.write(owner) as connection:
+        with self.database.read(owner) as connection:
             key = connection.scalar(select(embedders.c.id).where(embedders.c.name == embedder_id))
             has = exists().where(vectors.c.message_id == messages.c.id, vectors.c.embedder_id == (key or 0))
             query = (
@@ -157,9 +157,19 @@ class VectorRows:
             if owner is not None:
                 query = query.where(turns.c.user_id == owner)
             missing = connection.execute(query).tuples().all()
-            for turn_id, user_id, conversation_id in missing:
-                enqueue(connection, OwnerId(user_id), conversation_id, [turn_id], ("reembed",))
-            return len(missing)
+        rows: list[dict[str, Any]] = [
+            {"kind": "reembed", "user_id": user, "conversation_id": here, "turn_id": turn, "attempts": 0}
+            for turn, user, here in missing
+        ]
+        for start in range(0, len(rows), 1000):  # a large database is asked for in steps, between which others write
+            with self.database.write(owner, durable=False) as connection:
+                insert_new(connection, work, rows[start : start + 1000])
+        return len(missing)
+
+    def embedder_names(self) -> set[str]:
+        """Every embedder that has vectors here, or had."""
+        with self.database.read() as connection:
+            return set(connection.scalars(select(embedders.c.name)))
 
     def described(self, owner: OwnerId, conversation_id: int, embedder_id: str, previous_id: str) -> bool:
         """Whether every message that has vectors of the previous embedder has those of this one too."""

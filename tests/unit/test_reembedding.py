@@ -106,3 +106,11 @@ def test_naming_the_same_embedder_twice_changes_nothing(tmp_path: Path) -> None:
     assert memory._services.store.pending_work() == {}
     assert not isinstance(memory._services.recall, SwitchingRecall)
     memory.close()
+
+
+def test_without_the_old_embedder_everything_is_embedded_again_when_next_used(tmp_path: Path) -> None:
+    talk(tmp_path / "chats.db", 10)
+    with Rhea(tmp_path / "chats.db", embedder=HashEmbedder(48), settings=QUIET) as memory:
+        assert memory.settle() == 10
+        assert memory._services.store.vector_coverage() == {"hash-32": 20, "hash-48": 20}
+        assert memory.settle() == 0
