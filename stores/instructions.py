@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import datetime
 
-from sqlalchemy import Connection, insert, or_, select, update
+from sqlalchemy import Connection, bindparam, insert, or_, select, update
 
 from rhea.errors import ConversationNotFound, InstructionNotFound
 from rhea.stores.database import Database
@@ -27,18 +27,10 @@ class InstructionRows:
 
     def instructions(self, owner: OwnerId, conversation_id: int, *, active_only: bool = True) -> list[Instruction]:
         """Those of the conversation and the user's own (scope user), oldest first."""
-        query = (
-            select(instructions)
-            .where(
-                instructions.c.user_id == owner,
-                or_(instructions.c.conversation_id == conversation_id, instructions.c.conversation_id.is_(None)),
-            )
-            .order_by(instructions.c.id)
-        )
-        if active_only:
-            query = query.where(instructions.c.status == InstructionStatus.ACTIVE.value)
+        query = _ACTIVE if active_only else _ALL
         with self.database.read(owner) as connection:
-            return [instruction_from(row) for row in connection.execute(query)]
+            found = connection.execute(query, {"owner": owner, "conversation": conversation_id})
+            return [instruction_from(row) for row in found]
 
     def change_instructions(
         self, owner: OwnerId, conversation_id: int, changes: Sequence[InstructionChange], *, turn_id: int | None = None
@@ -247,3 +239,18 @@ def undo_changes(connection: Connection, owner: OwnerId, turn_id: int, at: datet
                     reason=reason,
                 )
             )
+
+
+# Asked in every turn, so built once.
+_ALL = (
+    select(instructions)
+    .where(
+        instructions.c.user_id == bindparam("owner"),
+        or_(
+            instructions.c.conversation_id == bindparam("conversation"),
+            instructions.c.conversation_id.is_(None),
+        ),
+    )
+    .order_by(instructions.c.id)
+)
+_ACTIVE = _ALL.where(instructions.c.status == InstructionStatus.ACTIVE.value)

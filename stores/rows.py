@@ -8,14 +8,14 @@ from datetime import UTC, datetime
 from functools import lru_cache
 from typing import Any
 
-from sqlalchemy import Connection, Row, Select, Table, select
+from sqlalchemy import ColumnElement, Connection, Integer, Row, Select, Table, bindparam, select
 from sqlalchemy.dialects import postgresql, sqlite
 
 from rhea.errors import InvalidText
 from rhea.stores.tables import instructions, messages, turns
 from rhea.types import Instruction, InstructionKind, InstructionStatus, Message, Scope, TurnRecord, TurnState
 
-__all__ = ["insert_new", "instruction_from", "now", "storable", "turn_query", "turns_from"]
+__all__ = ["insert_new", "instruction_from", "now", "range_query", "storable", "turn_query", "turns_from"]
 
 
 def now() -> datetime:
@@ -67,6 +67,26 @@ def turn_query() -> Select[Any]:
         messages.c.source_id,
         messages.c.id,
     ).select_from(turns.outerjoin(messages, messages.c.turn_id == turns.c.id))
+
+
+@lru_cache(maxsize=16)
+def range_query(bounded: bool, by_state: bool, limited: bool, newest: bool) -> Select[Any]:
+    """The statement of a range of turns, for one choice of its options; built once for each."""
+    wanted: list[ColumnElement[bool]] = [
+        turns.c.conversation_id == bindparam("conversation"),
+        turns.c.user_id == bindparam("owner"),
+        turns.c.position > bindparam("after"),
+    ]
+    if bounded:
+        wanted.append(turns.c.position < bindparam("before"))
+    if by_state:
+        wanted.append(turns.c.state.in_(bindparam("states", expanding=True)))
+    query = turn_query().order_by(turns.c.position, messages.c.seq)
+    if not limited:
+        return query.where(*wanted)
+    order = turns.c.position.desc() if newest else turns.c.position
+    some = select(turns.c.id).where(*wanted).order_by(order).limit(bindparam("most", type_=Integer))
+    return query.where(turns.c.id.in_(some))
 
 
 def turns_from(rows: Iterable[Row[Any]]) -> list[TurnRecord]:

@@ -18,7 +18,7 @@ from rhea.errors import ConversationNotFound, TurnAlreadyCommitted, TurnNotFound
 from rhea.stores.database import Database
 from rhea.stores.holders import gone, this_process
 from rhea.stores.instructions import apply_changes, undo_changes
-from rhea.stores.rows import now, storable, turn_query, turns_from
+from rhea.stores.rows import now, range_query, storable, turn_query, turns_from
 from rhea.stores.tables import conversations, messages, traces, turns
 from rhea.stores.work import enqueue
 from rhea.types import InstructionChange, Message, OwnerId, TurnRecord, TurnState
@@ -253,19 +253,16 @@ class TurnRows:
         *,
         newest: bool,
     ) -> list[TurnRecord]:
-        wanted = [turns.c.conversation_id == conversation_id, turns.c.user_id == owner, turns.c.position > after]
+        query = range_query(before is not None, states is not None, limit is not None, newest)
+        given: dict[str, Any] = {"conversation": conversation_id, "owner": owner, "after": after}
         if before is not None:
-            wanted.append(turns.c.position < before)
+            given["before"] = before
         if states is not None:
-            wanted.append(turns.c.state.in_([state.value for state in states]))
-        query = turn_query().order_by(turns.c.position, messages.c.seq)
-        if limit is None:
-            query = query.where(*wanted)
-        else:
-            order = turns.c.position.desc() if newest else turns.c.position
-            query = query.where(turns.c.id.in_(select(turns.c.id).where(*wanted).order_by(order).limit(max(0, limit))))
+            given["states"] = [state.value for state in states]
+        if limit is not None:
+            given["most"] = max(0, limit)
         with self.database.read(owner) as connection:
-            return turns_from(connection.execute(query))
+            return turns_from(connection.execute(query, given))
 
     def turns_by_id(self, owner: OwnerId, turn_ids: Sequence[int]) -> list[TurnRecord]:
         """The owner's turns among these, in order of id; others are left out."""
@@ -325,8 +322,7 @@ def _read(connection: Connection, owner: OwnerId, turn_ids: Sequence[int]) -> li
     wanted = sorted(set(turn_ids))
     for start in range(0, len(wanted), BATCH):
         part = wanted[start : start + BATCH]
-        query = turn_query().where(turns.c.id.in_(part), turns.c.user_id == owner).order_by(turns.c.id, messages.c.seq)
-        found += turns_from(connection.execute(query))
+        found += turns_from(connection.execute(_TURNS_BY_ID, {"wanted": part, "owner": owner}))
     return found
 
 
@@ -379,6 +375,11 @@ _ONE_TURN = (
     .where(turns.c.id == bindparam("wanted"), turns.c.user_id == bindparam("owner"))
     .order_by(messages.c.seq)
     .with_for_update(of=turns)
+)
+_TURNS_BY_ID = (
+    turn_query()
+    .where(turns.c.id.in_(bindparam("wanted", expanding=True)), turns.c.user_id == bindparam("owner"))
+    .order_by(turns.c.id, messages.c.seq)
 )
 _SETTLE = (
     update(turns)

@@ -9,8 +9,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import timedelta
+from functools import cache
+from typing import Any
 
-from sqlalchemy import Connection, delete, func, or_, select, update
+from sqlalchemy import Connection, Select, bindparam, delete, func, or_, select, update
 
 from rhea.stores.base import WorkItem, WorkKind
 from rhea.stores.database import Database
@@ -39,7 +41,8 @@ class WorkRows:
         """Claim up to ``limit`` pieces, oldest first; others cannot claim them until the lease runs out."""
         with self.database.read(owner) as connection:
             # An idle worker must not take the writer's lock just to learn that nothing is due.
-            if connection.scalar(select(work.c.id).where(work.c.kind.in_(kinds)).limit(1)) is None:
+            given = {"kinds": list(kinds), "owner": owner, "conversation": conversation_id}
+            if connection.scalar(_any_query(owner is not None, conversation_id is not None), given) is None:
                 return []
         with self.database.write(owner, durable=False) as connection:
             moment = now()
@@ -128,3 +131,14 @@ def drop_finished(connection: Connection, items: Sequence[WorkItem]) -> set[int]
     if not items:
         return set()
     return set(connection.scalars(delete(work).where(work.c.id.in_([item.id for item in items])).returning(work.c.id)))
+
+
+@cache
+def _any_query(by_owner: bool, by_conversation: bool) -> Select[Any]:
+    """Whether any work is noted at all; asked in every turn, so built once."""
+    query = select(work.c.id).where(work.c.kind.in_(bindparam("kinds", expanding=True)))
+    if by_owner:
+        query = query.where(work.c.user_id == bindparam("owner"))
+    if by_conversation:
+        query = query.where(work.c.conversation_id == bindparam("conversation"))
+    return query.limit(1)
