@@ -8,6 +8,7 @@
     user         background: past turns in time order, marked as such
                  instructions again                    measured: nearness to the question decides
                  the question
+                 rules and roles once more             what stands last counts most
 
 Instructions and question are fixed first; recall gets what is left. The sum is then counted on the rendered
 prompt, and the least valuable episodes go until it fits. Paper: Priority attention.
