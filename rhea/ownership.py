@@ -110,8 +110,9 @@ class UserData:
         rows = store.delete_rows(self._owner, target)
         if not compact:
             return Erasure(rows, (), 0, notes=("the files were not rewritten: deleted bytes may remain in free pages",))
-        store.compact()
         notes: list[str] = []
+        if not store.compact():
+            notes.append("this role does not own the tables: have their owner run VACUUM FULL to rewrite them")
         if store.dialect == "postgresql":
             notes.append("the server's write-ahead log, archives and backups keep their copies until they rotate")
         found = store.search_files([piece.encode() for piece in pieces])

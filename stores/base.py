@@ -292,8 +292,8 @@ class Store(Protocol):
         """Delete conversations last used before a moment; returns the rows that went, by table."""
         ...
 
-    def compact(self) -> None:
-        """Rewrite the files without what was deleted."""
+    def compact(self) -> bool:
+        """Rewrite the files without what was deleted; returns whether it was allowed to."""
         ...
 
     def texts(self, owner: OwnerId, conversation_id: int | None = None) -> Iterator[str]:

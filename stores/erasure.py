@@ -73,19 +73,24 @@ class EraseRows:
                 for table in (messages, instructions)
             )
 
-    def compact(self) -> None:
+    def compact(self) -> bool:
         """Rewrite the files without what was deleted. Needs free space of about the database's size.
+
+        Returns:
+            Whether they were rewritten: not on PostgreSQL under a role that does not own the tables.
 
         Raises:
             DatabaseBusy: another process was reading or writing all the while; the rows are gone, compact again later.
         """
         if self.database.dialect == "postgresql":
-            self._compact_postgresql()
-        elif self.database.path is not None:
+            return self._compact_postgresql()
+        if self.database.path is not None:
             self._compact_sqlite(self.database.path)
         else:
             with self.database.write() as connection:
                 connection.execute(text("INSERT INTO message_words(message_words) VALUES ('optimize')"))
+
+        return True
 
     def _compact_sqlite(self, path: Path) -> None:
         with self.database.write() as connection:
@@ -104,13 +109,18 @@ class EraseRows:
         except sqlite3.Error as error:
             raise translate(error, self.database) from error
 
-    def _compact_postgresql(self) -> None:
+    def _compact_postgresql(self) -> bool:
+        owned = text("SELECT pg_has_role(current_user, relowner, 'USAGE') FROM pg_class WHERE oid = 'turns'::regclass")
+        with self.database.read() as connection:
+            if not connection.scalar(owned):
+                return False  # the server would only warn, and leave the deleted rows where they are
         with self.database.engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
             names = [table.name for table in owned_tables] + ["users"]
             if connection.scalar(text("SELECT to_regclass('vector_rows') IS NOT NULL")):
                 names.append("vector_rows")
             for name in names:
                 connection.exec_driver_sql(f"VACUUM (FULL, ANALYZE) {name}")
+        return True
 
     def files(self) -> list[Path]:
         """Every file of the database that this process can read: the database, its log, the caches."""

@@ -8,6 +8,7 @@ from uuid import uuid4
 import numpy as np
 import pytest
 
+from rhea.ownership import UserData
 from rhea.stores import open_store
 from rhea.stores.base import MessageVectors
 from rhea.stores.tables import owned_tables
@@ -84,6 +85,10 @@ def test_a_service_under_a_role_that_owns_nothing_works(new_database: Callable[[
         store.finish_vectors([(item, [MessageVectors(turn.messages[0].id, turn.id, 1, ("message",), vector)])], "e1")
         assert len(store.nearest(ada, "e1", vector[0], limit=3)) == 1
         assert store.list_users() == ["ada", "bob"]
+        done = UserData(store, ada, "ada").erase()
+        assert not done.verified
+        assert "VACUUM FULL" in done.notes[0], "what the role may not do is said"
+        assert store.list_users() == ["bob"]
     finally:
         store.close()
         with psycopg.connect(url, autocommit=True) as connection:
