@@ -59,7 +59,7 @@ def import_chats(
                 raise InputError(f"{file} is an export with conversations of its own; leave --conversation out")
             source = context.get_parameter_source("user")
             named = source is not None and source.name == "COMMANDLINE"
-            name = restore(memory._services.store, file, user=user if named else None)
+            name = restore(memory.store, file, user=user if named else None)
             if as_json:
                 print_json({"user": name, "restored": True})
             else:

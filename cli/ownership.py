@@ -108,7 +108,7 @@ def prune(
         age = parse_age(older_than)
         with opened(database) as memory:
             _ask(f"Erase all conversations not used for {age.days} days for good?", yes)
-            rows = prune_store(memory._services.store, age, user=user)
+            rows = prune_store(memory.store, age, user=user)
     if as_json:
         print_json({"rows": rows})
     else:

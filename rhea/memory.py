@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from rhea.instructions.manage import InstructionManager
     from rhea.models.base import ChatModel, TokenCounter
     from rhea.ownership import UserData
+    from rhea.stores.base import Store
 
 __all__ = ["Conversation", "Reply", "Rhea", "Turn"]
 
@@ -88,6 +89,11 @@ class Rhea:
     def model(self) -> ChatModel | None:
         """The attached model."""
         return self._services.model
+
+    @property
+    def store(self) -> Store:
+        """The storage below, for `rhea.ownership.restore` and `prune` and for watching the queue."""
+        return self._services.store
 
     def conversation(self, name: str = "main", *, user: str = "default", create: bool = True) -> Conversation:
         """Open a conversation of a user; both are made when they are not there yet.
