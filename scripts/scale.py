@@ -30,7 +30,15 @@ from rhea.stores.base import MessageVectors
 from rhea.types import Message
 
 EMBEDDER = "seeded"
-MEASURED = ("begin", "commit", "last 20 turns", "list conversations", "search words", "search nearest")
+MEASURED = (
+    "begin",
+    "commit",
+    "last 20 turns",
+    "list conversations",
+    "search words",
+    "first search nearest",
+    "search nearest again",
+)
 
 
 class Words:
@@ -90,7 +98,7 @@ def load(store: SqlStore, users: int, chats: int, turns: int, dim: int, seed: in
             sys.stderr.flush()
     sys.stderr.write("\n")
     count = users * chats * turns * 2
-    return {"seconds": time.monotonic() - began, "text": text_bytes, "vectors": count * dim * 4, "messages": count}
+    return {"seconds": time.monotonic() - began, "text": text_bytes, "vectors": count * dim * 2, "messages": count}
 
 
 def timed(repeat: int, call: Callable[[int], Any]) -> tuple[float, float]:
@@ -120,7 +128,9 @@ def measure(store: SqlStore, users: int, chats: int, dim: int, repeat: int) -> d
         "last 20 turns": lambda n: store.last_turns(owners[n], here[n], 20),
         "list conversations": lambda n: store.list_conversations(owners[n]),
         "search words": lambda n: store.search_text(owners[n], words.take(3)),
-        "search nearest": lambda n: store.nearest(owners[n], EMBEDDER, queries[n], limit=10),
+        # A user's first search in a process builds the index of that user; the cap of the cache is kept clear of.
+        "first search nearest": lambda n: store.nearest(owners[n], EMBEDDER, queries[n], limit=10),
+        "search nearest again": lambda n: store.nearest(owners[-1 - n % 50], EMBEDDER, queries[n], limit=10),
     }
     return {name: timed(repeat, calls[name]) for name in MEASURED}
 
@@ -149,14 +159,13 @@ def run(url: str, users: int, options: argparse.Namespace) -> dict[str, Any]:
     size = size_on_disk(store)
     figures = measure(store, users, options.chats, options.dim, options.repeat)
     store.close()
-    beside = size - loaded["vectors"] * (1.0 if store.dialect == "sqlite" else 1.5)
     return {
         "users": users,
         "messages": int(loaded["messages"]),
         "load_seconds": round(loaded["seconds"], 1),
         "bytes_per_message": round(size / loaded["messages"]),
         "text_per_message": round(loaded["text"] / loaded["messages"]),
-        "without_vectors_over_text": round(beside / loaded["text"], 2),
+        "vectors_per_message": round(loaded["vectors"] / loaded["messages"]),
         "ms": {name: {"p50": round(p50, 2), "p95": round(p95, 2)} for name, (p50, p95) in figures.items()},
     }
 
@@ -209,7 +218,7 @@ def main() -> None:
     for name in MEASURED:
         row = " | ".join(f"{case['ms'][name]['p50']} / {case['ms'][name]['p95']}" for case in cases)
         print(f"| {name}, ms p50 / p95 | {row} |")
-    for key in ("load_seconds", "bytes_per_message", "text_per_message", "without_vectors_over_text"):
+    for key in ("load_seconds", "bytes_per_message", "text_per_message", "vectors_per_message"):
         print(f"| {key.replace('_', ' ')} | " + " | ".join(str(case[key]) for case in cases) + " |")
 
 
