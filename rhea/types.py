@@ -262,7 +262,7 @@ class Context:
                     "score": round(e.score, 4),
                     "tokens": e.tokens,
                     "reason": e.reason,
-                    "channels": {k: round(v, 4) for k, v in e.channels.items()},
+                    "channels": {k: round(v, 2) for k, v in e.channels.items()},
                     **({"conversation": e.conversation} if e.conversation else {}),
                 }
                 for e in self.episodes

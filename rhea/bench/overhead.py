@@ -47,8 +47,11 @@ class _Runner:
     items: list[int] = field(default_factory=list)
     characters: list[int] = field(default_factory=list)
     stopped: str = ""
+    grown: int = 0
+    """Bytes on disk that the measured writes took."""
 
     def forget(self) -> None:
+        self.grown = 0
         for held in (self.reads, self.writes, self.items, self.characters):
             held.clear()
         self.parts.clear()
@@ -165,7 +168,9 @@ def _fill(runner: _Runner, wanted: int, limit: float, warm: Sequence[str]) -> No
 
 def _round(runner: _Runner, queries: Sequence[str], limit: float) -> None:
     batch = list(islice(exchanges(runner.stored + _WRITES), runner.stored, None))
+    before = runner.process.ask("state")["disk"]
     written = runner.process.ask("write", exchanges=batch, timeout=limit + 120)
+    runner.grown += runner.process.ask("state")["disk"] - before
     runner.stored += len(written["seconds"])
     found = runner.process.ask("read", queries=list(queries), timeout=limit + 120)
     for kind, answer, held in (("write", written, runner.writes), ("read", found, runner.reads)):
@@ -194,7 +199,8 @@ def _row(runner: _Runner, size: int, vectors: StandIn | CachedVectors) -> dict[s
         "read_ms": _milliseconds(runner.reads),
         "write_ms": _milliseconds(runner.writes),
         "parts_ms": {name: _milliseconds(values)["p50"] for name, values in sorted(runner.parts.items())},
-        "disk_per_exchange": round(state["disk"] / max(1, runner.stored)),
+        "disk_per_exchange": round(runner.grown / max(1, len(runner.writes))),
+        "disk_mean": round(state["disk"] / max(1, runner.stored)),
         "text_per_exchange": round(text / max(1, runner.stored)),
         "vectors_per_exchange": round(state["facts"].get("vector_bytes", 0) / max(1, runner.stored)),
         "memory_peak_mib": round(state["peak"] / 2**20, 1),

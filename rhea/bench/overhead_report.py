@@ -56,7 +56,7 @@ def targets(result: Mapping[str, Any]) -> list[dict[str, Any]]:
                 )
             found.append(
                 _held(
-                    f"bytes on disk an exchange at {size:,}, against 2 x text plus vectors ({embedder})",
+                    f"bytes on disk that a write adds at {size:,}, against 2 x text plus vectors ({embedder})",
                     row["disk_per_exchange"],
                     _DISK_RATIO * row["text_per_exchange"] + row["vectors_per_exchange"],
                 )
@@ -89,7 +89,7 @@ def overhead_markdown(result: Mapping[str, Any]) -> str:
         lines += [
             f"**Vectors: {embedder}.** Median (95th percentile) in milliseconds; the embedder's time is left out.",
             "",
-            "| memory | exchanges | read | write | disk, bytes an exchange | peak memory, MiB | a read gave |",
+            "| memory | exchanges | read | write | bytes on disk a write adds | peak memory, MiB | a read gave |",
             "|---|--:|--:|--:|--:|--:|---|",
         ]
         for row in (r for r in result["rows"] if r["embedder"] == embedder):

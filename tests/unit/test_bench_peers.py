@@ -255,7 +255,7 @@ def test_targets_are_held_against_the_right_rivals():
     assert (write["value"], write["bound"], write["met"]) == (3.0, 3.75, True)
     flat = next(t for name, t in held.items() if "x at 100" in name)
     assert (flat["value"], flat["bound"], flat["met"]) == (9.0, 4.5, False)
-    disk = next(t for name, t in held.items() if name.startswith("bytes on disk an exchange at 100"))
+    disk = next(t for name, t in held.items() if name.startswith("bytes on disk that a write adds at 100"))
     assert (disk["bound"], disk["met"]) == (4800, False)
 
 
