@@ -16,7 +16,7 @@ import re
 import sqlite3
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +34,7 @@ from rhea.errors import (
     StorageFull,
     StoreError,
 )
+from rhea.stores.writers import WriterQueue
 from rhea.types import OwnerId
 
 __all__ = ["Database", "parse_url", "translate"]
@@ -78,6 +79,7 @@ class Database:
         self.dialect = self.url.get_backend_name()
         self.in_memory = self.dialect == "sqlite" and self.url.database in {None, "", ":memory:"}
         self._turnstile = threading.RLock()
+        self._writers = None if self.path is None else WriterQueue(self.path, busy_seconds)
         self.engine = self._sqlite() if self.dialect == "sqlite" else self._postgresql()
 
     @property
@@ -117,7 +119,7 @@ class Database:
         if queued and not self._turnstile.acquire(timeout=self.busy_seconds):
             raise DatabaseBusy(f"another thread held the database for {self.busy_seconds:g} s; try again")
         try:
-            with self._translated(), self.engine.connect() as connection:
+            with self._queued(mode), self._translated(), self.engine.connect() as connection:
                 if self.dialect == "sqlite":
                     self._set_durability(connection, mode)
                 with connection.begin():
@@ -127,6 +129,9 @@ class Database:
         finally:
             if queued:
                 self._turnstile.release()
+
+    def _queued(self, mode: str) -> AbstractContextManager[None]:
+        return self._writers.turn() if self._writers is not None and mode != "read" else nullcontext()
 
     @contextmanager
     def _translated(self) -> Iterator[None]:

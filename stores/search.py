@@ -123,6 +123,8 @@ def _bm25(words: Sequence[str], texts: Sequence[str]) -> list[float]:
 
 def _plain(told: str) -> str:
     """Lower case, letters without their accents, as FTS5 takes them."""
+    if told.isascii():
+        return told.lower()
     parts = unicodedata.normalize("NFKD", told.lower())
     return "".join(c for c in parts if not unicodedata.combining(c))
 
