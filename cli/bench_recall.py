@@ -140,7 +140,8 @@ def calibrate(
 
     quiet()
     with reported():
-        made = fit(labelled_conversations(file or bundled_file()), SentenceTransformerEmbedder(embedder))
+        chosen = SentenceTransformerEmbedder(embedder) if embedder else SentenceTransformerEmbedder()
+        made = fit(labelled_conversations(file or bundled_file()), chosen)
         target = output or calibration_file(made.embedder_id)
         target.parent.mkdir(parents=True, exist_ok=True)
         target.write_text(made.to_json(), encoding="utf-8")

@@ -26,6 +26,11 @@ _DENIALS = frozenset(
 )
 _TELLING = 1.3
 """What a token of a number, a name or an identifier is worth, one of a plain word being about 0.8."""
+_POLITE = frozenset(
+    ("absolutely", "certainly", "course", "feel", "free", "glad", "happy", "help", "helps", "hope", "please", "sure")
+) | {"thank", "thanks", "welcome"}
+_PLEASANTRY = 0.3
+"""What a word of mere politeness is worth."""
 _JOIN = ". "
 
 
@@ -118,7 +123,8 @@ class TextCompressor:
                     folded = _content(word)
                     if folded:
                         telling = _tells(word, first=not found and place == 0)
-                        worth[folded] = _TELLING * count(" " + word) if telling else 1.0
+                        plain = _PLEASANTRY if folded in _POLITE else 1.0
+                        worth[folded] = _TELLING * count(" " + word) if telling and plain == 1.0 else plain
                 text = " ".join(words)
                 if worth:
                     found.append(_Phrase(len(found), number, text, worth, max(1, count(" " + text))))
