@@ -33,6 +33,8 @@ _MAKE = (
     r"solve|implement|build|add|remove|insert|replace|continue|finish|complete|hallucinate|imagine|critique|pick|choose|help)"
 )
 
+_VERBS = r"please|kindly|pls|just|always|never|do not|don't|dont|avoid|refrain|make sure|be sure|ensure|remember|keep|stick|use|answer|reply|respond|write|speak|talk|call|address|act|pretend|behave|be|begin|start|end|finish|close|open|stop|no|only|limit|include|add|mention|give|provide|explain|treat|assume|stay|format|phrase|say|sign|put|let|try|feel free|skip|leave|drop|quit|cut|follow|adopt|maintain|convert|translate|double-check|cite|quote|ask|tell|show|list|go|switch|spell|capitalize|ignore|forget"
+
 SIGNALS: dict[str, re.Pattern[str]] = {
     name: re.compile(pattern, re.I)
     for name, pattern in {
@@ -58,7 +60,7 @@ SIGNALS: dict[str, re.Pattern[str]] = {
             rf"\b(?:each|every|any|all)(?: single| one)?(?: of)?(?: the| your| my| these| our| those)?{'(?: (?:future|subsequent|following|further|next|single|other|last|coming|new))*'}"
             rf" (?:{_REPLY}|question i|questions? (?:that )?i|sentence you (?:write|say)|thing you (?:write|say)|time you (?:reply|answer|respond))\b"
             r"|\b(?:all|each|every one)(?: of)? your (?:suggestions?|recommendations?|explanations?)\b|\b(?:all|every|any)(?: \w+)? (?:suggestions?|recommendations?|explanations?) (?:that )?(?:you|i)\b"
-            rf"|\ball my (?:questions|messages|requests|prompts)\b|\beverything you (?:write|say|send|tell)\b|\bwhatever i (?:ask|say|write)\b"
+            rf"|\ball my (?:questions|messages|requests|prompts)\b|\beverything you (?:write|say|send|tell|explain|give|answer|do|show)\b|\bwhatever i (?:ask|say|write)\b"
             rf"|\bno matter (?:what|how|which|whether)\b"
         ),
         "your_replies": rf"\byour (?:\w+ ){{0,2}}{_PLURAL}\b|\bmy (?:\w+ )?(?:questions|messages|requests|prompts|queries)\b|\b(?:reply|respond|answer|answers|replies|responses) (?:to )?me\b",
@@ -77,10 +79,8 @@ SIGNALS: dict[str, re.Pattern[str]] = {
         # whom it addresses
         "directive": (
             r"^(?:(?:also|and|but|so|ok(?:ay)?|hi|hello|hey|now|then|oh|btw|yes|no|well|thanks|great|next|alright|right|first|finally|additionally|plus)[,!.]* )*"
-            r"(?:please|kindly|pls|just|always|never|do not|don't|dont|avoid|refrain|make sure|be sure|ensure|remember|keep|stick|use|"
-            r"answer|reply|respond|write|speak|talk|call|address|act|pretend|behave|be|begin|start|end|finish|close|open|stop|no|only|limit|"
-            r"include|add|mention|give|provide|explain|treat|assume|stay|format|phrase|say|sign|put|let|try|feel free|skip|leave|drop|quit|cut|"
-            r"follow|adopt|maintain|convert|translate|double-check|cite|quote|ask|tell|show|list|go|switch|spell|capitalize|ignore|forget)\b"
+            r"(?:" + _VERBS + r")\b"
+            r"|^(?:[^,.!?]{3,80}, ?|(?:from (?:now|here) on|going forward|henceforth) )(?:" + _VERBS + r")\b"
             r"|\b(?:please|kindly)\b|\byou (?:must|should|may only|can only|need to|have to|will|are to|ought to|shall|are not|shouldn't|mustn't|can't|cannot|won't|may not|must not|should not|will not)\b"
             r"|\bi(?:'d| would| want| need|'ll need| expect| ask| wish| prefer)(?: \w+)? (?:like|love|prefer|want|appreciate|you)\b(?: it)?(?: if)?(?: you)?"
             r"|\b(?:can|could|would|will) you (?:please |kindly |always |also |only |just |not )*\w+|\bmake sure\b|\bi want (?:you|your|all|every|only|no)\b|\byour \w+ (?:should|must|need)\b"
@@ -122,7 +122,7 @@ SIGNALS: dict[str, re.Pattern[str]] = {
             r"|\bi(?:'m| am) (?:\w+ly |very |quite |a |an |also |not |just |really |now |strict |big |huge |deathly )*(?:allergic|intolerant|vegan|vegetarian|pescatarian|lactose|gluten|diabetic|celiac|coeliac|teetotal\w*|averse|afraid of|scared of|terrified of|claustrophobic|sensitive to|uncomfortable|"
             r"against|opposed|strongly|fan of|fond of|passionate about|color-?blind|colour-?blind|picky|committed to|kosher|muslim|keto|hooked on|partial to|night owl|morning person|early bird|pacifist|minimalist|introvert)\b"
             r"|\bi (?:have|'ve got|suffer from|follow|keep|live with|possess|hold|harbor) (?:\w+ ){0,4}(?:aversion|allergy|allergies|phobia|fear|dislike|distaste|preference|intolerance|disdain|hatred|passion|love|diet|interest|sensitivity|condition|commitment|asthma|kosher|halal|arachnophobia|vertigo|objection)\b"
-            r"|\bi(?:'d| would) (?:much |rather|always |really )*(?:rather|prefer)\b|\bi need (?:\w+ )+(?:due to|because of|for medical|for my)\b|\bi find (?:\w+ ){1,6}(?:boring|overwhelming|too|unappealing|distracting|stressful|annoying|tedious|demotivating|uncomfortable|off-putting|unpleasant)\b"
+            r"|\bi(?:'d| would) (?:much |rather|always |really )*(?:rather|prefer)\b|\bi (?:need|require) (?:\w+ )+(?:due to|because of|for medical|for my)\b|\b(?:because of|due to|with) my \w+(?: \w+)?,? i (?:need|require|can't|cannot|must|have to)\b|\bi find (?:\w+ ){1,6}(?:boring|overwhelming|too|unappealing|distracting|stressful|annoying|tedious|demotivating|uncomfortable|off-putting|unpleasant)\b"
             r"|\bmakes? me (?:uncomfortable|sick|anxious|nauseous|nervous|ill|dizzy)\b|\bi(?:'m| am) not (?:a |an |really |very |at all |much )*(?:fan|interested|into|keen|fond|comfortable|drawn|big)\b|\bnot my (?:thing|cup of tea|style)\b|\bmy (?:favou?rite|preferred|go-to) \w+ (?:\w+ )?(?:is|are)\b"
         ),
         "like": r"\bi (?:\w+ly |really |also |just |do )*(?:love|like|enjoy|adore|favou?r|value|appreciate)\b",
@@ -142,6 +142,7 @@ SIGNALS: dict[str, re.Pattern[str]] = {
         "de_directive": (
             r"^(?:(?:bitte|und|also|ok(?:ay)?|hallo|hi|ja|nein|so|dann|übrigens|außerdem|noch etwas|ach ja|danke)[,!.:]* )*(?:bitte |ab jetzt |ab sofort |von jetzt an |künftig |in zukunft )*(?:antworte|antworten sie|schreib\w*|sprich|sprechen sie|rede|benutze?|benutzen|verwende|verwenden|vermeide|nenn\w*|halte?|"
             r"beginne?|beende?|fang|sei|seien sie|gib|geben sie|erwähne|erkläre?|nutze?|füge|lass|duze|sieze|spiel\w*|tu so|stell dir|verhalte?|rede|denk|formuliere?|fasse|mach|zeig|verzichte)\b"
+            r"|, (?:dann |bitte )?(?:antworte|nenne|schreib|gib|benutze|verwende|sag|erkläre|zeig|beginne|frag|mach|liste)\w*\b"
             r"|\bbitte\b|\bdu (?:sollst|solltest|musst|darfst|bist|wirst)\b|\b(?:sollst|solltest|musst|darfst|bist|wirst) du\b|\bsie (?:sollen|sollten|müssen|dürfen|sind)\b|\bich möchte, dass\b|\bich will, dass\b"
         ),
         "de_style": r"\b(?:antworte|antworten|antwort|schreib\w*|sprich|rede|sprechen)(?: sie)?(?: mir)?(?: bitte)?(?: immer| nur| stets| künftig| ausschließlich)?(?: auf| in| wie| als| mit| ohne| kurz| knapp)\b|\bnenn\w* mich\b|\b(?:duze|sieze) mich\b|\bhalte? (?:deine|alle|die) antworten\b|\bsprich mich\b",
