@@ -252,3 +252,24 @@ def test_no_transaction_stays_open_while_a_model_answers(database_url: str) -> N
         assert chat.send(f"From now on say {n}.") == "an answer"
     assert open_connections == [0, 0, 0]
     memory.close()
+
+
+def test_the_queue_of_writers_is_bounded_and_a_waiter_that_gave_up_holds_nothing(tmp_path: Path) -> None:
+    import fcntl
+
+    store = open_store(tmp_path / "chats.db", busy_seconds=0.2)
+    ada = store.ensure_user("ada")
+    trip = store.ensure_conversation(ada, "trip")
+    with (tmp_path / "chats.db-lock").open("w") as other:
+        fcntl.flock(other, fcntl.LOCK_EX)
+        began = time.monotonic()
+        for _ in range(2):
+            with pytest.raises(DatabaseBusy, match=r"chats\.db busy"):
+                store.begin_turn(ada, trip, Message("user", "x"), [])
+        assert 0.3 < time.monotonic() - began < 5
+        assert store.turns(ada, trip) == []
+        fcntl.flock(other, fcntl.LOCK_UN)
+        time.sleep(0.2)  # the waiters that gave up get the lock now, and must let it go
+        fcntl.flock(other, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    assert store.begin_turn(ada, trip, Message("user", "x"), []).position == 1
+    store.close()
