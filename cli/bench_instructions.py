@@ -10,7 +10,7 @@ import typer
 from rhea.cli.app import bench_app, print_json, reported
 from rhea.cli.options import Json
 
-__all__ = ["bench_adherence", "bench_detection", "bench_retention"]
+__all__ = ["bench_adherence", "bench_detection", "bench_retention", "bench_scenarios"]
 
 _DETECTION = "Conversations with labelled turns (JSONL); the bundled ones by default."
 
@@ -86,7 +86,7 @@ def bench_adherence(
     limit: Annotated[int | None, typer.Option(min=1, help="Conversations at most.")] = None,
     max_new_tokens: Annotated[int, typer.Option(min=1, help="Longest reply, in tokens.")] = 512,
     budget: Annotated[int, typer.Option(min=64, help="Tokens of a context in the arm `rhea`.")] = 4096,
-    placement: Annotated[str, typer.Option(help="Where rules stand: both, system or question.")] = "both",
+    placement: Annotated[str, typer.Option(help="Where rules stand: both, system or question.")] = "question",
     replies: Annotated[
         Path | None, typer.Option(help="Write every reply to this file, one JSON object a line.")
     ] = None,
@@ -116,6 +116,30 @@ def bench_adherence(
         for arm, figures in result["arms"].items():
             by_turn = " ".join(f"{v:.2f}" for v in figures["by_turn"])
             typer.echo(f"{arm:8} {_share(figures['adherence'])} of {result['scored']} replies; by turn {by_turn}")
+
+
+@bench_app.command("scenarios")
+def bench_scenarios(
+    file: Annotated[Path | None, typer.Argument(help="Dialogues with their final state; bundled by default.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Do dialogues that add, change and withdraw rules leave the right ones in force?
+
+    JSON: {"tuning": {"dialogues", "right"}, "held_out": {"dialogues", "right"}, "wrong": [names]}.
+    """
+    with reported():
+        from rhea.bench.files import bundled
+        from rhea.bench.scenarios import measure_scenarios
+
+        result = measure_scenarios(file or bundled("scenarios.jsonl"))
+        if as_json:
+            print_json(result)
+            return
+        for part in ("tuning", "held_out"):
+            figures = result[part]
+            typer.echo(
+                f"{part.replace('_', ' '):9} {_share(figures['right'])} of {figures['dialogues']} dialogues right"
+            )
 
 
 def _share(value: float | None) -> str:

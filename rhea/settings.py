@@ -30,8 +30,8 @@ class Settings:
     """Most tokens that a context may take, chat template included. A model's own window lowers it."""
     recall_budget: int | None = None
     """Most tokens for remembered turns (background and recent); ``None`` for all that the budget leaves."""
-    placement: Placement = "both"
-    """Where instructions stand: the system message, beside the question, or both."""
+    placement: Placement = "question"
+    """Where instructions stand: the system message, beside the question (measured best), or both."""
     recall: RecallScope = "conversation"
     """Recall past turns of this conversation, or of all of the user's conversations."""
     recall_mode: RecallMode = "budget"

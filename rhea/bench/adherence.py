@@ -84,7 +84,7 @@ def measure_adherence(
     arms: Sequence[str] = ARMS,
     limit: int | None = None,
     budget: int = 4096,
-    placement: Placement = "both",
+    placement: Placement = "question",
     replies: Path | None = None,
 ) -> dict[str, Any]:
     """Share of scored replies that satisfy all their checks, by arm and by turn.

@@ -43,7 +43,8 @@ def say(chat: Conversation, text: str, reply: str = "Noted.") -> None:
     chat.begin(text).commit(reply)
 
 
-def test_a_rule_stands_in_the_system_message_and_beside_the_question(chat: Conversation) -> None:
+def test_a_rule_stands_in_the_system_message_and_beside_the_question() -> None:
+    chat = memory_database(settings=Settings(placement="both")).conversation("trip", user="ada")
     say(chat, RULE)
     turn = chat.begin("What is the tallest mountain?")
     assert turn.messages[0]["role"] == "system"
