@@ -94,7 +94,7 @@ def bench_recall_scale(
 
 @bench_app.command("digest")
 def bench_digest(
-    files: Annotated[list[Path], typer.Argument(metavar="FILE…", help="Dialogues, or chats as `rhea import` reads.")],
+    files: Annotated[list[Path], typer.Argument(metavar="FILE", help="Dialogues, or chats as `rhea import` reads.")],
     share: Annotated[
         list[float] | None,
         typer.Option("--share", metavar="X", min=0.01, max=1.0, help="Sizes as shares of a reply's tokens."),

@@ -58,6 +58,7 @@ class Choice:
     key: int
     verbatim: bool
     reason: str
+    """What decided, where it was not the score alone: an exchange that is kept, a form; else ""."""
     recent: bool
     rank: float
     """Worth: the lowest is dropped first when the final count is over the budget."""
@@ -147,10 +148,9 @@ def _by_thresholds(candidates: Sequence[Candidate], basket: _Basket) -> None:
             continue
         raw = [(c, True) for c in members]
         small = [(c, not c.is_reply) for c in members]
-        why = f"the {kept} exchange" if kept else f"score {scores[turn]:.2f}"
-        if (kept or scores[turn] > T_RAW) and basket.take(raw, f"{why}, kept raw"):
+        if (kept or scores[turn] > T_RAW) and basket.take(raw, f"the {kept} exchange" if kept else ""):
             continue
-        basket.take(small, f"{why}, user text raw and reply compressed")
+        basket.take(small, f"the {kept} exchange, reply compressed" if kept else "reply compressed")
 
 
 def _by_value(candidates: Sequence[Candidate], basket: _Basket) -> None:
@@ -167,19 +167,18 @@ def _by_value(candidates: Sequence[Candidate], basket: _Basket) -> None:
             _take_small(candidate, users, basket)
         for candidate in group:
             if candidate.key in basket.chosen:
-                basket.expand(candidate, f"score {candidate.score:.2f}, room for the whole reply")
+                basket.expand(candidate, "room for the whole reply")
 
 
 def _take_small(candidate: Candidate, users: dict[int, list[Candidate]], basket: _Basket) -> None:
     """Take one message in its smallest form; a digest brings its user text."""
     if candidate.key in basket.chosen:
         return
-    why = f"score {candidate.score:.2f}"
     if candidate.digest is None:
-        basket.take([(candidate, True)], why)
+        basket.take([(candidate, True)], "")
         return
     companions = [(c, True) for c in users.get(candidate.turn, [])]
-    basket.take([*companions, (candidate, False)], f"{why}, reply compressed")
+    basket.take([*companions, (candidate, False)], "reply compressed")
 
 
 def _keep_ends(candidates: Sequence[Candidate], basket: _Basket) -> None:

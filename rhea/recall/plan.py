@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,7 +22,9 @@ from rhea.recall.dates import asks_for_time
 from rhea.recall.decide import Candidate, Choice, Kept, decide
 from rhea.recall.field import Field
 from rhea.recall.index import ConversationIndex
-from rhea.recall.render import Part, PlannedEpisode, day_of, raw_part, render_background, render_part
+from rhea.recall.planned import RecallPlan
+from rhea.recall.reasons import why_chosen, why_omitted
+from rhea.recall.render import Part, PlannedEpisode, day_of, raw_part, render_part
 from rhea.recall.score import MessageScores, Query, score_messages, wordings
 from rhea.stores.base import Store
 from rhea.types import Decision, EpisodeTrace, Message, OwnerId, RecallMode, RecallScope, TurnRecord
@@ -45,77 +46,11 @@ _SURPLUS = 1.25
 _FEWEST = 16
 _TRACED = 100
 """Omitted turns that are traced channel by channel; of the others the score is kept."""
-_PASSED_OVER = "others were worth more, and the budget is full"
 _NEAR = 64
 """Nearest vectors of the user's other conversations that decide which of these are looked at."""
 _OTHERS = 8
 """Most other conversations that one question looks at."""
 _COUNTS_KEPT = 65_536
-
-
-@dataclass
-class RecallPlan:
-    """What enters the context, in time order, and why everything else does not."""
-
-    episodes: list[PlannedEpisode]
-    """Chosen episodes in time order; those marked ``recent`` are the last exchange."""
-    days: bool
-    """Whether the background names the days of its messages."""
-    ranks: Mapping[int, float]
-    """Worth by message id: what `shrink` drops first is the lowest."""
-    omitted: list[EpisodeTrace]
-    """The best scored omitted turns."""
-    others: list[tuple[int, float]]
-    """Position and score of this conversation's turns that are neither chosen nor in ``omitted``."""
-
-    @property
-    def background(self) -> list[PlannedEpisode]:
-        """Episodes of the background, in time order."""
-        return [e for e in self.episodes if not e.recent]
-
-    @property
-    def recent(self) -> list[PlannedEpisode]:
-        """The last exchange, as far as it has room."""
-        return [e for e in self.episodes if e.recent]
-
-    def background_text(self) -> str:
-        """The background as it stands in the prompt, without a heading."""
-        return render_background(self.background, days=self.days)
-
-    def trace(self) -> list[EpisodeTrace]:
-        """A row for each episode and each traced omitted turn, by position."""
-        chosen = [
-            EpisodeTrace(e.turn.position, e.decision, e.score, e.tokens, e.reason, e.channels, e.conversation)
-            for e in self.episodes
-        ]
-        return sorted([*chosen, *self.omitted], key=lambda t: (t.conversation or "", t.position))
-
-    def shrink(self) -> bool:
-        """Drop the least valuable message; ``False`` when nothing is left to drop."""
-        parts = [
-            (self.ranks[p.message_id], p.message_id, place) for place, e in enumerate(self.episodes) for p in e.parts
-        ]
-        if not parts:
-            return False
-        _, worst, place = min(parts)
-        episode = self.episodes[place]
-        left = tuple(p for p in episode.parts if p.message_id != worst)
-        if left:
-            self.episodes[place] = replace(episode, parts=left, decision=Decision.COMPRESSED)
-            return True
-        del self.episodes[place]
-        self.omitted.append(
-            EpisodeTrace(
-                episode.turn.position,
-                Decision.OMITTED,
-                episode.score,
-                0,
-                "did not fit the final count",
-                episode.channels,
-                episode.conversation,
-            )
-        )
-        return True
 
 
 class Recall:
@@ -207,7 +142,7 @@ class Recall:
             days = asks_for_time(query) or budget >= _DAYS_FROM
             measured = self._candidates(field, scores, rows, turns, count, counter)
             choices = decide(measured, budget, mode, day_cost=_DAY_COST if days else 0)
-            return _assemble(field, scores, turns, choices, measured, days)
+            return _assemble(field, scores, turns, choices, measured, days, self.calibration, mode)
 
     def _field(self, owner: OwnerId, conversation_id: int, query: str, scope: RecallScope, before: int | None) -> Field:
         """This conversation; with scope "user" also those of the user's others that have near messages."""
@@ -330,6 +265,8 @@ def _assemble(
     choices: Mapping[int, Choice],
     measured: Sequence[Candidate],
     days: bool,
+    calibration: Calibration,
+    mode: RecallMode,
 ) -> RecallPlan:
     tokens = {c.key: c for c in measured}
     episodes: list[PlannedEpisode] = []
@@ -340,26 +277,30 @@ def _assemble(
         parts = tuple(raw_part(m) if c.verbatim else _digest_part(turn, m) or raw_part(m) for m, c in chosen)
         whole = len(parts) == len(turn.messages) and all(p.verbatim for p in parts)
         row = max((r for r in (field.row(m.id) for m, _ in chosen) if r is not None), key=lambda r: scores.score[r])
+        said = {name: float(values[row]) for name, values in scores.channels.items()}
+        reason = choices[int(field.message_ids[row])].reason
+        if "exchange" not in reason:
+            reason = why_chosen(said, calibration, reason)
         cost = sum(tokens[m.id].raw if c.verbatim else tokens[m.id].digest or tokens[m.id].raw for m, c in chosen)
         episodes.append(
             PlannedEpisode(
                 turn=turn,
                 decision=Decision.RAW if whole else Decision.COMPRESSED,
                 score=float(scores.score[row]),
-                channels={name: float(values[row]) for name, values in scores.channels.items()},
-                reason=choices[int(field.message_ids[row])].reason,
+                channels=said,
+                reason=reason,
                 tokens=cost,
                 parts=parts,
                 recent=any(c.recent for _, c in chosen),
                 conversation=field.conversation(row),
             )
         )
-    omitted, others = _left_out(field, scores, [e.turn.id for e in episodes])
+    omitted, others = _left_out(field, scores, [e.turn.id for e in episodes], mode)
     return RecallPlan(episodes, days, {k: c.rank for k, c in choices.items()}, omitted, others)
 
 
 def _left_out(
-    field: Field, scores: MessageScores, chosen: Sequence[int]
+    field: Field, scores: MessageScores, chosen: Sequence[int], mode: RecallMode
 ) -> tuple[list[EpisodeTrace], list[tuple[int, float]]]:
     """The best omitted turns in full; position and score of the current conversation's others."""
     if not len(field):
@@ -378,7 +319,7 @@ def _left_out(
             Decision.OMITTED,
             score,
             0,
-            _PASSED_OVER,
+            why_omitted(score, mode),
             dict(zip(names, said, strict=True)),
             field.conversation(row),
         )
