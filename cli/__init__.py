@@ -23,6 +23,8 @@ COMMAND_MODULES: tuple[str, ...] = (
     "bench_recall",
     "bench_overhead",
     "bench_quality",
+    "bench_compression",
+    "compressor",
     "bench_all",
 )
 """Modules of this package that register commands on the applications in `app`."""
