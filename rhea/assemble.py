@@ -2,11 +2,11 @@
 
 ::
 
-    system     instructions                            stable: a server's prefix cache keeps it
+    system     instructions, placed there on request   stable: a server's prefix cache keeps it
     user       ┐ recent: the last exchange,
     assistant  ┘ as real messages
     user         background: past turns in time order, marked as such
-                 instructions again                    measured: nearness to the question decides
+                 instructions                          measured: nearness to the question decides
                  the question
                  rules and roles once more             what stands last counts most
 

@@ -65,18 +65,17 @@ def steps() -> list[str]:
 def prompt() -> list[str]:
     """What the model sees, in the middle: its sections in their order."""
     rows = [
-        ("system", "the rules in force, verbatim", 46, STEP),
-        ("user / assistant", "recent: the last exchange", 46, LATER),
-        ("user", "background: past turns by evidence", 46, LATER),
-        ("", "the rules again", 34, STEP),
-        ("", "the question", 34, "#ffffff"),
-        ("", "rules and roles once more", 34, STEP),
+        ("user / assistant", "recent: the last exchange", 58, LATER),
+        ("user", "background: past turns by evidence", 58, LATER),
+        ("", "the rules in force, verbatim", 40, STEP),
+        ("", "the question", 40, "#ffffff"),
+        ("", "rules and roles once more", 40, STEP),
     ]
     x, y, w = 360.0, 92.0, 280.0
     out = [
         text(x + w / 2, 52, "turn.messages", size=15, bold=True),
         text(x + w / 2, 72, "never more tokens than the budget", size=12, fill=PALE),
-        f'<rect x="{x - 10}" y="{y - 10}" width="{w + 20}" height="254" rx="9" fill="#ffffff" stroke="{INK}"'
+        f'<rect x="{x - 10}" y="{y - 10}" width="{w + 20}" height="250" rx="9" fill="#ffffff" stroke="{INK}"'
         ' stroke-width="1.6"/>',
     ]
     for role, words, h, fill in rows:

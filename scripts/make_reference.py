@@ -42,7 +42,7 @@ def settings_page() -> str:
 ```python
 from rhea import Rhea, Settings
 
-memory = Rhea("sqlite:///chats.db", settings=Settings(budget=2048, placement="question"))
+memory = Rhea("sqlite:///chats.db", settings=Settings(budget=2048, placement="both"))
 print(memory.settings.budget)
 ```
 
