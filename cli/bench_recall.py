@@ -83,11 +83,14 @@ def bench_recall_scale(
         if as_json:
             print_json(report)
             return
-        typer.echo("messages   begin p50/p95 ms   commit p50/p95 ms   first ms   index MB   database MB")
+        typer.echo(
+            "messages   begin p50/p95 ms   of it CPU p50/p95   commit p50/p95 ms   first ms   index MB   database MB"
+        )
         for row in report["sizes"]:
-            begin, commit = row["begin_ms"], row["commit_ms"]
+            begin, used, commit = row["begin_ms"], row["begin_cpu_ms"], row["commit_ms"]
             typer.echo(
-                f"{row['messages']:8,} {begin['p50']:9.1f} /{begin['p95']:7.1f} {commit['p50']:10.1f} /"
+                f"{row['messages']:8,} {begin['p50']:9.1f} /{begin['p95']:7.1f} {used['p50']:10.1f} /"
+                f"{used['p95']:7.1f} {commit['p50']:10.1f} /"
                 f"{commit['p95']:7.1f} {row['first_begin_ms']:10.0f} {row['index_mb']:10.1f} {row['database_mb']:13.1f}"
             )
 

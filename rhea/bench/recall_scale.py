@@ -54,11 +54,12 @@ class StandInEmbedder:
         self.dim = dim
         self.id = f"stand-in-{dim}"
         self.seconds = 0.0
+        self.processor_seconds = 0.0
         self._words: dict[str, NDArray[np.float32]] = {}
 
     def embed(self, texts: Sequence[str]) -> NDArray[np.float32]:
         """Normalised sums of one random vector a word: float32 of shape (len(texts), dim)."""
-        began = time.perf_counter()
+        began, processor = time.perf_counter(), time.process_time()
         out = np.zeros((len(texts), self.dim), dtype=np.float32)
         for row, text in zip(out, texts, strict=True):
             for word in text.lower().split():
@@ -68,6 +69,7 @@ class StandInEmbedder:
                 row += self._words[word]
             row /= max(float(np.linalg.norm(row)), 1e-6)
         self.seconds += time.perf_counter() - began
+        self.processor_seconds += time.process_time() - processor
         return out
 
     def count(self, text: str) -> int:
@@ -107,8 +109,9 @@ def measure_scale(
         progress: called with a line about what is being done.
 
     Returns:
-        ``{"sizes": [{"messages", "begin_ms": {"p50", "p95"}, "commit_ms": {"p50", "p95"}, "first_begin_ms",
-        "index_mb", "database_mb"}]}``, times without the embedder's.
+        ``{"sizes": [{"messages", "begin_ms": {"p50", "p95"}, "begin_cpu_ms", "commit_ms", "first_begin_ms",
+        "index_mb", "database_mb"}]}``, times without the embedder's. The processor's time tells what a busy
+        machine hides.
     """
     rows = []
     for size in sizes:
@@ -156,6 +159,7 @@ def _at_size(size: int, turns: int) -> dict[str, Any]:
 
     embedder = StandInEmbedder()
     begins: list[float] = []
+    processor: list[float] = []
     commits: list[float] = []
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "scale.db"
@@ -168,27 +172,31 @@ def _at_size(size: int, turns: int) -> dict[str, Any]:
                 if message.role == "assistant":
                     continue
                 chat.settle()
-                begin, turn = _timed(embedder, partial(chat.begin, message.text))
-                commit, _ = _timed(embedder, partial(turn.commit, f"Noted. {message.text}"))
-                begins.append(begin)
-                commits.append(commit)
+                clock, used, turn = _timed(embedder, partial(chat.begin, message.text))
+                begins.append(clock)
+                processor.append(used)
+                commits.append(_timed(embedder, partial(turn.commit, f"Noted. {message.text}"))[0])
             services = memory._services
             index = services.recall.cache.get(chat._owner, chat._id)
             return {
                 "messages": size,
                 "first_begin_ms": round(begins[0], 2),
                 "begin_ms": _shares(begins[_WARM_UP:]),
+                "begin_cpu_ms": _shares(processor[_WARM_UP:]),
                 "commit_ms": _shares(commits[_WARM_UP:]),
                 "index_mb": round(index.nbytes / 2**20, 1),
                 "database_mb": round(file.stat().st_size / 2**20, 1),
             }
 
 
-def _timed(embedder: StandInEmbedder, call: Callable[[], Any]) -> tuple[float, Any]:
-    """Milliseconds that a call took, the embedder's own taken off, and what it returned."""
-    inside, began = embedder.seconds, time.perf_counter()
+def _timed(embedder: StandInEmbedder, call: Callable[[], Any]) -> tuple[float, float, Any]:
+    """Milliseconds on the clock and of the processor, the embedder's own taken off, and what the call returned."""
+    inside, inside_processor = embedder.seconds, embedder.processor_seconds
+    began, processor = time.perf_counter(), time.process_time()
     result = call()
-    return (time.perf_counter() - began - (embedder.seconds - inside)) * 1000, result
+    clock = time.perf_counter() - began - (embedder.seconds - inside)
+    used = time.process_time() - processor - (embedder.processor_seconds - inside_processor)
+    return clock * 1000, used * 1000, result
 
 
 def _shares(values: Sequence[float]) -> dict[str, float]:
