@@ -154,7 +154,7 @@ def plot_recall(report: dict[str, Any], path: Path) -> None:
     from matplotlib import pyplot as plt
 
     budgets = sorted(int(b) for b in report["budgets"])
-    figure, axes = plt.subplots(figsize=(6.4, 4.0), dpi=150)
+    figure, axes = plt.subplots(figsize=(6.4, 4.0), dpi=110)
     for name, style in (("recall", "-o"), ("verbatim", "--o")):
         axes.plot(budgets, [report["budgets"][str(b)][name] for b in budgets], style, label=f"Rhea, {name}")
     for name, values in report["baselines"].items():
@@ -166,7 +166,7 @@ def plot_recall(report: dict[str, Any], path: Path) -> None:
     axes.set_ylabel("evidence in the context")
     axes.set_title(f"{report['queries']} questions, {report['messages']:,} messages")
     axes.grid(alpha=0.3)
-    axes.legend(fontsize=8, loc="lower right")
+    axes.legend(fontsize=8, loc="upper left")
     figure.tight_layout()
     figure.savefig(path)
     plt.close(figure)
