@@ -12,6 +12,9 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from rhea.bench.files import read_jsonl
 from rhea.settings import Settings
 
@@ -55,7 +58,8 @@ def measure_retention(
 
     rows = [r for r in read_jsonl(path) if any(t.get("rule") is True for t in r["turns"])][:limit]
     between = [t for r in read_jsonl(filler) for t in r["turns"]]
-    embedder, counter = embedder or SentenceTransformerEmbedder(), counter or FallbackCounter()
+    embedder = _Remembering(embedder or SentenceTransformerEmbedder())
+    counter = counter or FallbackCounter()
     filled, largest, whole = 0, 0, 0
     settings = Settings(budget=budget, background=False, max_message_bytes=1 << 20)
     with TemporaryDirectory() as folder:
@@ -76,6 +80,26 @@ def measure_retention(
         "verbatim": whole / len(rows) if rows else None,
         "largest_context": largest,
     }
+
+
+class _Remembering:
+    """An embedder that embeds a text once: the same filler comes back in every conversation."""
+
+    def __init__(self, inner: Embedder) -> None:
+        self._inner = inner
+        self.id = inner.id
+        self.dim = inner.dim
+        self.max_tokens = inner.max_tokens
+        self._known: dict[str, NDArray[np.float32]] = {}
+
+    def embed(self, texts: Sequence[str]) -> NDArray[np.float32]:
+        fresh = [t for t in dict.fromkeys(texts) if t not in self._known]
+        if fresh:
+            self._known |= dict(zip(fresh, self._inner.embed(fresh), strict=True))
+        return np.array([self._known[t] for t in texts], dtype=np.float32).reshape(len(texts), self.dim)
+
+    def count(self, text: str) -> int:
+        return self._inner.count(text)
 
 
 def _play(chat: Conversation, turn: dict[str, Any], budget: int, counter: TokenCounter) -> Iterator[str]:
