@@ -45,9 +45,11 @@ def bench_compression(
         return
     typer.echo(f"{report['pairs']} pairs, replies of {report['reply_tokens_mean']} tokens; nats a token:")
     for name, value in report["nll"].items():
-        typer.echo(f"{name:>22} {value:8.4f}")
+        typer.echo(f"{name:>22} " + ("       -" if value is None else f"{value:8.4f}"))
     for name, value in report["gain"].items():
-        typer.echo(f"{'gain of ' + name:>22} {value:8.2f}")
+        typer.echo(f"{'gain of ' + name:>22} " + ("       -" if value is None else f"{value:8.2f}"))
+    if "note" in report:
+        typer.echo(report["note"])
 
 
 @bench_app.command("latency")

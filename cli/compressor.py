@@ -30,11 +30,12 @@ def train(
     steps: Annotated[int, typer.Option("--steps", min=0, help="Stop after so many steps.")] = 0,
     token_budget: Annotated[int, typer.Option("--batch-tokens", min=64, help="Padded tokens a micro-batch.")] = 32_768,
     accumulate: Annotated[int, typer.Option("--accumulate", min=1, help="Micro-batches a step.")] = 1,
-    learning_rate: Annotated[float, typer.Option("--rate", help="Peak learning rate.")] = 1.5e-3,
+    learning_rate: Annotated[float, typer.Option("--rate", help="Peak learning rate.")] = 5e-4,
     validate_every: Annotated[int, typer.Option("--validate-every", min=1, help="Steps between validations.")] = 100,
     patience: Annotated[int, typer.Option("--patience", min=0, help="Stop after as many without progress.")] = 0,
     workers: Annotated[int, typer.Option("--workers", min=0, help="Processes that prepare batches.")] = 0,
     seed: Annotated[int, typer.Option("--seed", help="The same steps again for the same seed.")] = 0,
+    compiled: Annotated[bool, typer.Option("--compile", help="Compile the layers first; for long runs.")] = False,
     resume: Annotated[bool, typer.Option("--resume", help="Go on from the folder's checkpoint.")] = False,
     as_json: Json = False,
 ) -> None:
@@ -62,6 +63,7 @@ def train(
             validate_every=validate_every,
             patience=patience,
             checkpoint_every=validate_every,
+            compiled=compiled,
             workers=workers,
             seed=seed,
         )

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 from rhea.compress.mixed import SLOT
 from rhea.compress.network import CompressorNetwork, pad_rows
 from rhea.compress.samples import Exchange, Frame, encoder_row
-from rhea.errors import InputError
+from rhea.errors import CompressorError, InputError
 
 if TYPE_CHECKING:
     import torch
@@ -232,7 +232,7 @@ def measure_file(
     Args:
         file: JSONL of ``{"id", "turns": [{"user", "reply"}]}``.
         model: ``None`` for the embedded default.
-        compressor: folder; ``None`` for the bundled one.
+        compressor: folder; ``None`` for the bundled one. Where none ships, the forms that need one are null.
         tokens: memory tokens a group; ``None`` for the compressor's own.
         limit: measure the first pairs only.
         seen: measure dialogues that the compressor was trained on too.
@@ -248,14 +248,31 @@ def measure_file(
 
     dialogues = read_dialogues([file])
     loaded = TransformersModel(model)
-    made = MemoryTokenCompressor.load(compressor, loaded.network, loaded.prompts, tokens=tokens)
-    known = set() if seen else set(made.spec.trained_on)
+    made = None
+    if compressor is not None or _bundled():
+        made = MemoryTokenCompressor.load(compressor, loaded.network, loaded.prompts, tokens=tokens)
+    known = set() if seen or made is None else set(made.spec.trained_on)
     kept = [d for d in dialogues if dialogue_key(d.id) not in known]
     pairs = pairs_of(tokenize(loaded.prompts, kept))[:limit]
-    report = measure(loaded.network, Frame.of(loaded.prompts), pairs, made.parts, tokens=made.tokens)
+    parts = made.parts if made else None
+    report = measure(loaded.network, Frame.of(loaded.prompts), pairs, parts, tokens=made.tokens if made else None)
+    if made is None:
+        report["nll"] |= dict.fromkeys(("raw_with_adapter", "omitted_with_adapter", "memory"))
+        report["gain"] = {"memory": None, **report["gain"]}
+        report["note"] = "no compressor ships with this release: name one with --compressor"
     return {
         **report,
-        "tokens": made.tokens,
+        "tokens": made.tokens if made else None,
         "dialogues": len(kept),
         "left_out_as_trained_on": len(dialogues) - len(kept),
     }
+
+
+def _bundled() -> bool:
+    from rhea.compress.memory_tokens import bundled_compressor
+
+    try:
+        bundled_compressor()
+    except CompressorError:
+        return False
+    return True

@@ -32,8 +32,17 @@ _BATCH_TOKENS = 8192
 
 
 def bundled_compressor() -> Path:
-    """Folder of the compressor that ships for the embedded default model."""
-    return Path(str(files("rhea.compress").joinpath("data", "smollm2-135m-instruct-8")))
+    """Folder of the compressor that ships for the embedded default model.
+
+    Raises:
+        CompressorError: this release ships none: none was good enough.
+    """
+    folder = Path(str(files("rhea.compress").joinpath("data", "smollm2-135m-instruct-8")))
+    if not folder.is_dir():
+        raise CompressorError(
+            "no compressor ships with this release; make one with `rhea compressor train` and name its folder"
+        )
+    return folder
 
 
 class MemoryTokenCompressor:
@@ -86,7 +95,7 @@ class MemoryTokenCompressor:
         """Load from a folder, checked against the model.
 
         Args:
-            folder: ``None`` for the bundled one.
+            folder: ``None`` for the bundled one, where there is one.
             network: the causal LM it is to work with.
             prompts: its tokenizer and chat template.
             text: as for the class.

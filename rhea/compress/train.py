@@ -1,9 +1,9 @@
 """Training a memory-token compressor: the loop, its checkpoints and its log.
 
-Only the adapters and the compressor's few own tensors learn. On a GPU the layers are compiled once with
-dynamic shapes and fed batches of tens of thousands of tokens, since small steps are bound by the launching
-of kernels and not by arithmetic. With ``steps`` a run is a function of its seed; with ``minutes`` it also
-depends on the machine's speed.
+Only the adapters and the compressor's few own tensors learn. On a GPU, feed batches of tens of thousands of
+tokens: small steps are bound by the launching of kernels and not by arithmetic. Layers can be compiled, once
+with dynamic shapes for encoder and decoder together, which pays in long runs. With ``steps`` a run is a
+function of its seed; with ``minutes`` it also depends on the machine's speed.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import math
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -48,7 +49,7 @@ class TrainingPlan:
         checkpoint_every: steps between checkpoints.
         distillation: weight of the divergence from the teacher.
         mix: kinds of sample at first, and ``late_mix`` from the share ``switch`` of the run on.
-        compiled: compile layers and loss; ``None`` means on CUDA.
+        compiled: compile layers and loss; pays off in long runs only, it takes minutes to begin with.
         workers: processes that build batches; 0 builds them in line.
     """
 
@@ -56,14 +57,14 @@ class TrainingPlan:
     minutes: float = 0.0
     token_budget: int = 32_768
     accumulate: int = 1
-    learning_rate: float = 1.5e-3
+    learning_rate: float = 5e-4
     own_rate: float = 1e-3
     warmup: float = 0.04
     clip: float = 1.0
     validate_every: int = 200
     patience: int = 0
     checkpoint_every: int = 0
-    compiled: bool | None = None
+    compiled: bool = False
     workers: int = 0
     seed: int = 0
     distillation: float = 2.0
@@ -126,6 +127,8 @@ def train(
         run.restore(folder)
     mixes = [plan.mix, plan.late_mix or plan.mix]
     streams = [_stream(compressor, prompts, real, generated, plan, mix, skip=run.step) for mix in mixes]
+    if not resume:
+        streams[0] = run.calibrated(streams[0])
     while not run.finished():
         run.one_step(streams[run.progress() >= plan.switch])
         if run.step % plan.validate_every == 0 or run.finished():
@@ -151,7 +154,7 @@ class _Run:
 
         self.compressor, self.plan = compressor, plan
         self.cuda = compressor.device.type == "cuda"
-        self.compiled = self.cuda if plan.compiled is None else plan.compiled
+        self.compiled = plan.compiled
         if self.compiled:
             for network in (compressor.encoder, compressor.decoder, compressor.plain):
                 compile_layers(network)
@@ -178,6 +181,13 @@ class _Run:
 
     def finished(self) -> bool:
         return self.progress() >= 1.0
+
+    def calibrated(self, stream: Iterator[Batch]) -> Iterator[Batch]:
+        """Take the states' common part from the first batch, which the stream then yields too."""
+        first = next(stream)
+        device = self.compressor.device
+        self.compressor.calibrate(first.encoder_ids.to(device), first.encoder_lengths.to(device))
+        return chain([first], stream)
 
     def one_step(self, stream: Iterator[Batch]) -> None:
         import torch

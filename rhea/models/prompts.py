@@ -52,8 +52,11 @@ class PromptEncoder:
         for message in messages:
             if message["role"] not in _ROLES:
                 raise ModelError(f"a prompt cannot hold the role {message['role']!r}")
-        shaped = list(messages) if self._takes_system else _fold_system(messages)
-        return self._render(shaped)
+        return self._render(self.shape(messages))
+
+    def shape(self, messages: Sequence[ChatMessage]) -> list[ChatMessage]:
+        """The messages as the template takes them: system text in front of the first user message if need be."""
+        return list(messages) if self._takes_system else _fold_system(messages)
 
     def count_messages(self, messages: Sequence[ChatMessage]) -> int:
         """Length of :meth:`encode`."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
+from importlib import import_module
 from pathlib import Path
 
 import pytest
@@ -18,6 +19,7 @@ from transformers import (
     Qwen2Config,
     Qwen2ForCausalLM,
 )
+from typer.testing import CliRunner
 
 from rhea.bench.compression import measure, pairs_of
 from rhea.compress.format import (
@@ -480,3 +482,76 @@ class TestData:
             logp = network(torch.tensor([ids])).logits[0].log_softmax(-1)
         expected = -sum(float(logp[i - 1, ids[i]]) for i in (-2 + len(ids), -1 + len(ids))) / 2
         assert report["nll"]["raw"] == pytest.approx(expected, abs=1e-4)
+
+
+class TestCommands:
+    """`rhea compressor` and `rhea bench compression` from end to end on a model folder."""
+
+    @pytest.fixture(scope="class")
+    def home(self, tmp_path_factory) -> Path:
+        home = tmp_path_factory.mktemp("commands")
+        make_network().save_pretrained(home / "model")
+        make_prompts().tokenizer.save_pretrained(home / "model")
+        turns = [{"user": f"say {w}", "reply": f"{w} it is"} for w in ("red", "blue", "green")]
+        lines = [json.dumps({"id": f"d{i}", "turns": turns}) for i in range(40)]
+        (home / "data.jsonl").write_text("\n".join(lines) + "\n")
+        return home
+
+    def run(self, *arguments: object) -> tuple[int, str]:
+        for name in ("compressor", "bench_compression"):
+            import_module(f"rhea.cli.{name}")
+        from rhea.cli.app import app
+
+        result = CliRunner().invoke(app, [str(a) for a in arguments])
+        return result.exit_code, result.output
+
+    def test_train_inspect_measure(self, home):
+        model, data, output = ("--model", home / "model"), home / "data.jsonl", home / "made"
+        code, text = self.run("compressor", "generate", *model, "--data", data, "--output", home / "own.jsonl",
+                              "--dialogues", 2, "--length", 512, "--json")  # fmt: skip
+        assert code == 0, text
+        assert json.loads(text.splitlines()[-1])["exchanges"] == sum(
+            len(d.turns) for d in read_dialogues([home / "own.jsonl"])
+        )
+        training = ("--steps", 2, "--batch-tokens", 400, "--tokens", 2, "--rank", 4, "--validate-every", 1)
+        code, text = self.run(
+            "compressor", "train", *model, "--data", data, "--data", home / "own.jsonl", "--output", output, *training
+        )
+        assert code == 0, text
+        code, text = self.run("compressor", "info", output, "--json")
+        described = json.loads(text)
+        assert code == 0
+        assert described["trained_tokens"] == [1, 2, 4, 8]
+        assert described["training"]["generated"] == len(read_dialogues([home / "own.jsonl"]))
+        code, text = self.run("compressor", "verify", output, *model, "--json")
+        assert code == 0, text
+        assert json.loads(text)["id"] == described["id"]
+        code, text = self.run("bench", "compression", data, *model, "--compressor", output, "--json")
+        report = json.loads(text)
+        assert code == 0
+        assert report["left_out_as_trained_on"] == described["trained_on"]
+        assert report["dialogues"] == sum(held_out(f"d{i}") for i in range(40)) > 0
+        assert report["pairs"] == 2 * report["dialogues"]
+        assert set(report["gain"]) == {"memory", "text_8", "text_32"}
+
+    def test_another_model_exits_with_the_difference(self, home):
+        make_network(num_hidden_layers=3).save_pretrained(home / "other")
+        make_prompts().tokenizer.save_pretrained(home / "other")
+        parts = CompressorNetwork(make_network(), make_spec(make_network(), make_prompts()))
+        save_compressor(home / "fits", parts, parts.spec)
+        code, text = self.run("compressor", "verify", home / "fits", "--model", home / "other")
+        assert code == 2
+        assert "layers is 3 here, 2 there" in text
+
+    def test_without_a_compressor_the_text_forms_are_measured(self, home):
+        code, text = self.run(
+            "bench", "compression", home / "data.jsonl", "--model", home / "model", "--limit", 3, "--json"
+        )
+        report = json.loads(text)
+        assert code == 0
+        assert report["pairs"] == 3
+        assert report["nll"]["memory"] is None
+        assert report["nll"]["text_8"] > 0
+        code, text = self.run("compressor", "info")
+        assert code == 2
+        assert "rhea compressor train" in text
