@@ -24,6 +24,7 @@ from rhea.types import OwnerId
 __all__ = ["EraseRows"]
 
 _CHUNK = 1 << 22
+_OWNS_DATABASE = "SELECT pg_has_role(datdba, 'USAGE') FROM pg_database WHERE datname = current_database()"
 
 
 class EraseRows:
@@ -120,6 +121,9 @@ class EraseRows:
                 names.append("vector_rows")
             for name in names:
                 connection.exec_driver_sql(f"VACUUM (FULL, ANALYZE) {name}")
+            # The planner's statistics quote common values: the old ones are dead rows of a catalogue by now.
+            if connection.scalar(text(_OWNS_DATABASE)):
+                connection.exec_driver_sql("VACUUM FULL pg_statistic")
         return True
 
     def files(self) -> list[Path]:

@@ -571,6 +571,9 @@ def test_work_finished_after_its_conversation_was_erased_stores_nothing(
 # size on disk
 
 
+EXCHANGES = 120
+
+
 @pytest.mark.parametrize("length", [80, 400])
 def test_an_exchange_costs_at_most_twice_its_text_and_its_vectors(tmp_path: Path, length: int) -> None:
     """As the embedder gives them, in single precision: what the store saves there pays for its indexes."""
@@ -581,7 +584,7 @@ def test_an_exchange_costs_at_most_twice_its_text_and_its_vectors(tmp_path: Path
     words = ["".join(rng.choice(list("abcdefghijklmnop"), size=rng.integers(2, 9))) for _ in range(3000)]
     empty = store.database.path.stat().st_size
     text = vectors = 0
-    for _ in range(300):
+    for _ in range(EXCHANGES):
         said, answered = (" ".join(rng.choice(words, size=size // 6)) for size in (length, 4 * length))
         turn = store.begin_turn(ada, trip, Message("user", said), [])
         trace = {"budget": 4096, "episodes": [{"position": n, "score": 0.5} for n in range(8)]}
@@ -599,5 +602,7 @@ def test_an_exchange_costs_at_most_twice_its_text_and_its_vectors(tmp_path: Path
     store.compact()
     size = store.database.path.stat().st_size - empty
     store.close()
-    print(f"{size / 300:.0f} bytes an exchange of {text / 300:.0f} of text and {vectors / 300:.0f} of vectors")
+    print(
+        f"{size / EXCHANGES:.0f} bytes an exchange of {text / EXCHANGES:.0f} of text and {vectors / EXCHANGES:.0f} of vectors"
+    )
     assert size <= 2 * text + vectors
