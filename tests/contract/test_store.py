@@ -603,6 +603,7 @@ def test_an_exchange_costs_at_most_twice_its_text_and_its_vectors(tmp_path: Path
     size = store.database.path.stat().st_size - empty
     store.close()
     print(
-        f"{size / EXCHANGES:.0f} bytes an exchange of {text / EXCHANGES:.0f} of text and {vectors / EXCHANGES:.0f} of vectors"
+        f"{size / EXCHANGES:.0f} bytes an exchange of {text / EXCHANGES:.0f} of text,"
+        f" {vectors / EXCHANGES:.0f} of vectors"
     )
     assert size <= 2 * text + vectors

@@ -227,7 +227,7 @@ def play(machine: type[Isolation], examples: int, steps: int) -> None:
 
 
 def test_no_step_shows_another_users_canary() -> None:
-    play(Isolation, 15, 25)
+    play(Isolation, 12, 20)
     assert Isolation.seen > 20, "the owners' own canaries must be seen, or the machine looks at nothing"
 
 
@@ -235,8 +235,8 @@ def test_no_step_shows_another_users_canary() -> None:
 @pytest.mark.xdist_group("postgresql")
 def test_no_step_shows_another_users_canary_on_postgresql(new_database: Any) -> None:
     machine = type("OnPostgresql", (Isolation,), {"url": new_database("postgresql")})
-    play(machine, 3, 20)
-    assert machine.seen > 10
+    play(machine, 4, 20)
+    assert machine.seen > 0
 
 
 @pytest.mark.soak
