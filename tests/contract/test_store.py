@@ -571,7 +571,7 @@ def test_work_finished_after_its_conversation_was_erased_stores_nothing(
 # size on disk
 
 
-EXCHANGES = 120
+EXCHANGES = 200
 
 
 @pytest.mark.parametrize("length", [80, 400])
