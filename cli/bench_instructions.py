@@ -84,6 +84,7 @@ def bench_adherence(
     ] = "default",
     arms: Annotated[str, typer.Option(help="Some of rhea, full, window, with commas.")] = "rhea,full,window",
     limit: Annotated[int | None, typer.Option(min=1, help="Conversations at most.")] = None,
+    turns: Annotated[int | None, typer.Option(min=1, help="Turns of a conversation at most.")] = None,
     max_new_tokens: Annotated[int, typer.Option(min=1, help="Longest reply, in tokens.")] = 512,
     budget: Annotated[int, typer.Option(min=64, help="Tokens of a context in the arm `rhea`.")] = 4096,
     placement: Annotated[str, typer.Option(help="Where rules stand: both, system or question.")] = "question",
@@ -106,6 +107,7 @@ def bench_adherence(
             BatchedModel(None if model == "default" else model, max_new_tokens=max_new_tokens),
             arms=[a.strip() for a in arms.split(",") if a.strip()],
             limit=limit,
+            turns=turns,
             budget=budget,
             placement=placement,  # type: ignore[arg-type]  # Settings refuses what is no placement
             replies=replies,

@@ -83,6 +83,7 @@ def measure_adherence(
     *,
     arms: Sequence[str] = ARMS,
     limit: int | None = None,
+    turns: int | None = None,
     budget: int = 4096,
     placement: Placement = "question",
     replies: Path | None = None,
@@ -94,6 +95,7 @@ def measure_adherence(
         model: answers every prompt, greedily.
         arms: some of ``rhea``, ``full``, ``window``.
         limit: conversations at most.
+        turns: turns of a conversation at most, given ones included.
         budget: tokens of a context in the arm ``rhea``.
         placement: where instructions stand in the arm ``rhea``.
         replies: file to write every reply to, one ``{"arm", "id", "turn", "reply"}`` a line; ``turn`` is the
@@ -108,7 +110,7 @@ def measure_adherence(
     from rhea.memory import Rhea
     from rhea.settings import Settings
 
-    rows = read_jsonl(path, ("id", "turns"))[:limit]
+    rows = [r | {"turns": r["turns"][:turns]} for r in read_jsonl(path, ("id", "turns"))[:limit]]
     settings = Settings(
         budget=min(budget, model.context_window - model.reserve),
         background=False,
