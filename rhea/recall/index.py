@@ -149,6 +149,7 @@ class ConversationIndex:
         self._lengths = Growing(np.int64)
         self._norms = Growing(np.float32)
         self._stale_from = 0
+        self._norms_reach = 0
 
     def __len__(self) -> int:
         """Number of messages."""
@@ -244,6 +245,8 @@ class ConversationIndex:
         Only what changed since the last call is worked out.
         """
         n = len(self)
+        if reach != self._norms_reach:
+            self._norms_reach, self._stale_from = reach, 0
         start = max(0, min(self._stale_from, len(self._norms)) - reach)
         if start < n and (self._stale_from < n or len(self._norms) < n):
             base = max(0, start - reach)

@@ -52,8 +52,12 @@ CHANNELS = (
 )
 """Channels that a calibration has levels for."""
 
-_REACH = 2
-"""Messages on each side that make a block."""
+_BLOCK_CHARACTERS = 700
+"""What a block should hold: enough text for a topic to show."""
+_MOST_REACH = 6
+"""Most messages on each side of one that make its block."""
+_LONGEST_COUNTED = 1_000
+"""A single long message must not shrink the blocks of a chat of short ones."""
 _LONG = 4_000
 """Messages from which sentences and pairs are compared for the promising messages only."""
 _FORWARD = 300
@@ -126,7 +130,8 @@ def raw_channels(index: ConversationIndex, query: Query) -> dict[str, Vector]:
     found: dict[str, Vector] = {}
     names = terms(wordings(query.text, index.speakers)[1])
     found["words"] = index.lexicon.scores(dict.fromkeys(names, 1.0))
-    found["block_words"] = index.lexicon.scores(dict.fromkeys(names, 1.0), _REACH)
+    reach = block_reach(index.lengths)
+    found["block_words"] = index.lexicon.scores(dict.fromkeys(names, 1.0), reach)
     found["message"], found["message_bare"] = _cosines(index, "message", query, None)
     only = _worth_a_look(found) if n > _LONG else None
     for channel in ("sentence", "pair"):
@@ -136,10 +141,20 @@ def raw_channels(index: ConversationIndex, query: Query) -> dict[str, Vector]:
             if only is not None:
                 whole = np.where(only, whole, np.float32(np.nan))
             found[name] = np.fmax(own, whole) if channel == "sentence" else np.where(np.isnan(own), whole, own)
-    sums = window_sums(np.nan_to_num(found["message"]), _REACH)
-    sizes = window_sums(np.ones(n, dtype=np.float32), _REACH)
-    found["block"] = sums / (sizes * index.block_norms(_REACH))
+    sums = window_sums(np.nan_to_num(found["message"]), reach)
+    sizes = window_sums(np.ones(n, dtype=np.float32), reach)
+    found["block"] = sums / (sizes * index.block_norms(reach))
     return found
+
+
+def block_reach(lengths: NDArray[np.int64]) -> int:
+    """Messages on each side that make a block: more where people write many short messages.
+
+    Args:
+        lengths: int64 of shape (messages,), characters of each message.
+    """
+    usual = float(np.minimum(lengths, _LONGEST_COUNTED).mean()) if len(lengths) else _BLOCK_CHARACTERS
+    return int(np.clip(round((_BLOCK_CHARACTERS / max(usual, 1.0) - 1) / 2), 1, _MOST_REACH))
 
 
 def _cosines(
