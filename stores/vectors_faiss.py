@@ -22,7 +22,7 @@ from threading import RLock
 
 from sqlalchemy import func, select
 
-from rhea.errors import StorageFull
+from rhea.errors import StorageFull, StoreError
 from rhea.stores.database import Database
 from rhea.stores.tables import about, conversations, embedders, vectors
 from rhea.stores.vector_index import Scope, VectorIndex, add, checksums, decode, empty, encode, header_of
@@ -182,10 +182,11 @@ class FaissCache:
             return None
 
     def _save_quietly(self, index: VectorIndex) -> None:
+        """Write an index as SQL has it now: another process may have erased its user since it was used."""
         try:
-            self._save(index)
-        except StorageFull as error:
-            _log.warning("vector cache not written: %s", error)
+            self._save(self._in_step(index.scope, index))
+        except StoreError as error:
+            _log.warning("vector cache not written (%s)", type(error).__name__)
 
     def _save(self, index: VectorIndex) -> None:
         path = self._path(index.scope)

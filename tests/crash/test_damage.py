@@ -133,6 +133,18 @@ def test_a_cache_of_other_rows_is_not_believed(tmp_path: Path, change: str) -> N
     store.close()
 
 
+def test_what_another_process_erased_is_not_written_again(tmp_path: Path) -> None:
+    store = open_store(tmp_path / "chats.db", cache_dir=tmp_path / "cache")
+    owner = store.ensure_user("ada")
+    add(store, owner, unit_rows(20, 8, 4))
+    store.nearest(owner, "e1", unit_rows(1, 8, 5)[0], limit=1)  # held in memory, too small to be written yet
+    other = open_store(tmp_path / "chats.db", cache_dir=tmp_path / "cache")
+    other.delete_rows(owner)
+    other.close()
+    store.close()
+    assert list((tmp_path / "cache").rglob("*.vectors")) == []
+
+
 def test_memory_is_capped_and_the_least_recently_used_goes_first(tmp_path: Path) -> None:
     from rhea.stores.vectors_faiss import FaissCache
 
