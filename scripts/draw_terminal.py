@@ -23,8 +23,7 @@ from rhea.memory import Conversation
 FOLDER = Path(__file__).resolve().parent.parent / "docs" / "images"
 WIDTH = 92
 CHAT = [
-    "From now on, answer in one short sentence.",
-    "My dog is called Biscuit. What should I feed him?",
+    "My dog is called Biscuit. From now on, end every answer with the word amen.",
     "/rules",
     "What is my dog called?",
 ]

@@ -117,6 +117,18 @@ def test_every_error_is_listed_and_drawn() -> None:
         assert re.search(rf"(?:── |^){name}\b", page, re.M), f"{name} is missing from the tree"
 
 
+def test_links_of_the_readme_lead_to_files() -> None:
+    for name in ("README.md", "CONTRIBUTING.md"):
+        targets = re.findall(r"\]\(([^)#\s]+)", (ROOT / name).read_text(encoding="utf-8"))
+        assert [t for t in targets if "://" not in t and not (ROOT / t).exists()] == []
+
+
+def test_the_readme_names_every_page() -> None:
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    pages = {str(page.relative_to(ROOT)) for page in DOCS.rglob("*.md") if page.parent != REFERENCE}
+    assert {page for page in pages if page not in readme} == set()
+
+
 def test_the_picture_is_what_its_script_draws() -> None:
     script = _script("draw_one_turn")
     assert script.TARGET.read_text(encoding="utf-8") == script.picture()
@@ -189,6 +201,7 @@ def test_the_site_builds_strictly_and_fetches_nothing(tmp_path: Path) -> None:
         assert not re.search(r'<(?:script|img|iframe)[^>]+src="?(?:https?:)?//', text), page.name
         assert not re.search(r'<link[^>]+rel="?(?:stylesheet|preconnect)"?[^>]+href="?(?:https?:)?//', text), page.name
         assert ":class:" not in text, f"{page.name} shows a reST role"
+        assert "```" not in text, f"{page.name} shows a fence that was not understood"
     inventory = _inventory(tmp_path / "objects.inv")
     assert {_home(getattr(rhea, n)) for n in rhea.__all__} - {"rhea.errors.RheaError"} <= inventory | {
         "rhea.settings.Settings"
