@@ -278,9 +278,8 @@ def _assemble(
         whole = len(parts) == len(turn.messages) and all(p.verbatim for p in parts)
         row = max((r for r in (field.row(m.id) for m, _ in chosen) if r is not None), key=lambda r: scores.score[r])
         said = {name: float(values[row]) for name, values in scores.channels.items()}
-        reason = choices[int(field.message_ids[row])].reason
-        if "exchange" not in reason:
-            reason = why_chosen(said, calibration, reason)
+        kept = next((c.reason for _, c in chosen if "exchange" in c.reason), None)
+        reason = kept or why_chosen(said, calibration, choices[int(field.message_ids[row])].reason)
         cost = sum(tokens[m.id].raw if c.verbatim else tokens[m.id].digest or tokens[m.id].raw for m, c in chosen)
         episodes.append(
             PlannedEpisode(
