@@ -3,6 +3,7 @@
 A page may hold, invisible to its readers, ``<!-- setup`` … ``-->`` (Python that runs where it stands) and
 ``<!-- run console -->`` (from here on the `rhea` commands of console blocks are run, with what `export` set; those
 above are only parsed).
+Lines that begin with `rhea` or `make` in a fence without a language, or with `sh`, are parsed as well.
 A block ```` ```output ```` is what the block before it prints; a line ``…`` stands for any lines, ``…`` inside
 a line for any characters. ```` ```python skip="reason" ```` is only compiled.
 
@@ -275,7 +276,9 @@ def test_a_page_runs_as_written(page: Path, server: str, tmp_path: Path, monkeyp
                 running = True
             elif block.kind in {"python", "setup", "py"}:
                 printed = _run_python(block, page, namespace, server)
-            elif block.kind in {"console", "shell", "bash", "sh"}:
+            elif block.kind in {"sh", ""}:
+                _check_console(Block("console", re.sub(r"^(?=rhea |make )", "$ ", block.code, flags=re.M), block.line))
+            elif block.kind == "console":
                 _check_console(block)
                 printed = _run_console(block, monkeypatch) if running else ""
                 shown = _shown(block.code) if running else ""
