@@ -51,6 +51,7 @@ class Measurement:
 
 MEASUREMENTS: tuple[Measurement, ...] = (
     Measurement("instructions", "Finding standing instructions", folder="instructions"),
+    Measurement("scenarios", "Rules added, changed and withdrawn"),
     Measurement("retention", "Keeping them", ("--limit", "30"), folder="instructions"),
     Measurement("adherence", "Obeying them", ("--limit", "2", "--max-new-tokens", "64"), folder="adherence"),
     Measurement(

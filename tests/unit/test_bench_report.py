@@ -20,7 +20,7 @@ def test_every_bench_command_is_in_the_report(monkeypatch, capsys):
         main()
     capsys.readouterr()
     commands = {c.name for c in bench_app.registered_commands}
-    assert commands - {"all"} == {m.name for m in MEASUREMENTS}
+    assert commands - {"all"} <= {m.name for m in MEASUREMENTS}
 
 
 def test_files_of_the_users_folder_are_taken_one_run_each(tmp_path):
