@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import time
 import zlib
 from collections.abc import Sequence
 
@@ -30,6 +31,8 @@ class StandIn:
 
     def __init__(self, dim: int = DIM, seed: int = 5) -> None:
         self.dim = dim
+        self.seconds = 0.0
+        """Spent making vectors."""
         self._directions = np.random.default_rng(seed).normal(size=(8192, dim)).astype(np.float32)
 
     def __call__(self, texts: Sequence[str]) -> NDArray[np.float32]:
@@ -53,12 +56,16 @@ class CachedVectors:
 
         self._embedder = SentenceTransformerEmbedder()
         self._known: dict[str, NDArray[np.float32]] = {}
+        self.seconds = 0.0
+        """Spent making vectors."""
 
     def __call__(self, texts: Sequence[str]) -> NDArray[np.float32]:
         """Vectors of shape (len(texts), dim), rows L2-normalised."""
         fresh = sorted({t for t in texts if t not in self._known}, key=len)
         if fresh:
+            began = time.perf_counter()
             self._known.update(zip(fresh, self._embedder.embed(fresh), strict=True))
+            self.seconds += time.perf_counter() - began
         return np.stack([self._known[t] for t in texts]) if texts else np.zeros((0, self.dim), np.float32)
 
 
