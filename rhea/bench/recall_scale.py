@@ -137,7 +137,7 @@ def plot_scale(report: dict[str, Any], path: Path) -> None:
     rows = report["sizes"]
     sizes = [r["messages"] for r in rows]
     figure, (times, memory) = plt.subplots(1, 2, figsize=(9.0, 3.6), dpi=110)
-    for what, label in (("begin_ms", "begin"), ("begin_cpu_ms", "begin, processor"), ("commit_ms", "commit")):
+    for what, label in (("begin_ms", "begin"), ("commit_ms", "commit")):
         for share, style in (("p50", "-o"), ("p95", "--o")):
             times.plot(sizes, [r[what][share] for r in rows], style, label=f"{label} {share}")
     times.set_ylabel("milliseconds, without the embedder")

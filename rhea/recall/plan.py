@@ -26,6 +26,7 @@ from rhea.recall.planned import RecallPlan
 from rhea.recall.reasons import why_chosen, why_omitted
 from rhea.recall.render import Part, PlannedEpisode, day_of, raw_part, render_part
 from rhea.recall.score import MessageScores, Query, score_messages, wordings
+from rhea.recall.traces import NO_SCORES, TurnScores
 from rhea.stores.base import Store
 from rhea.types import Decision, EpisodeTrace, Message, OwnerId, RecallMode, RecallScope, TurnRecord
 
@@ -300,10 +301,10 @@ def _assemble(
 
 def _left_out(
     field: Field, scores: MessageScores, chosen: Sequence[int], mode: RecallMode
-) -> tuple[list[EpisodeTrace], list[tuple[int, float]]]:
+) -> tuple[list[EpisodeTrace], TurnScores]:
     """The best omitted turns in full; position and score of the current conversation's others."""
     if not len(field):
-        return [], []
+        return [], NO_SCORES
     turn_ids, positions = field.turn_ids, field.positions
     best = _best(scores.score, 4 * (_TRACED + len(chosen)))
     # The best message of each turn stands for it.
@@ -326,11 +327,16 @@ def _left_out(
             rows.tolist(), positions[rows].tolist(), scores.score[rows].tolist(), columns, strict=True
         )
     ]
-    told = np.union1d(chosen, turn_ids[rows])
+    return omitted, _unlisted(field, scores, np.union1d(chosen, turn_ids[rows]))
+
+
+def _unlisted(field: Field, scores: MessageScores, told: NDArray[np.int64]) -> TurnScores:
+    """Position and score of the current conversation's turns that are not among those told."""
     own = field.current
-    rest = np.flatnonzero(~np.isin(own.turn_ids, told))
-    if not len(rest):
-        return omitted, []
-    places, first = np.unique(own.positions[rest], return_index=True)
-    largest = np.maximum.reduceat(scores.score[rest], first)
-    return omitted, list(zip(places.tolist(), largest.tolist(), strict=True))
+    if not len(own):
+        return NO_SCORES
+    # Messages of a turn stand together, so a turn begins where the position changes.
+    begins = np.flatnonzero(np.diff(own.positions, prepend=-1))
+    largest = np.maximum.reduceat(scores.score[: len(own)], begins)
+    rest = ~np.isin(own.turn_ids[begins], told)
+    return own.positions[begins][rest], largest[rest]

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from rhea.recall.render import PlannedEpisode, render_background
+from rhea.recall.traces import TurnScores
 from rhea.types import Decision, EpisodeTrace
 
 __all__ = ["RecallPlan"]
@@ -23,7 +24,7 @@ class RecallPlan:
     """Worth by message id: what `shrink` drops first is the lowest."""
     omitted: list[EpisodeTrace]
     """The best scored omitted turns."""
-    others: list[tuple[int, float]]
+    others: TurnScores
     """Position and score of this conversation's turns that are neither chosen nor in ``omitted``."""
 
     @property

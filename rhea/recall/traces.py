@@ -9,24 +9,29 @@ from __future__ import annotations
 import base64
 import binascii
 import zlib
-from collections.abc import Sequence
 
 import numpy as np
+from numpy.typing import NDArray
 
-__all__ = ["pack_scores", "unpack_scores"]
+__all__ = ["NO_SCORES", "TurnScores", "pack_scores", "unpack_scores"]
 
 _GAP = 255
 
 
-def pack_scores(scores: Sequence[tuple[int, float]]) -> str:
-    """Positions (ascending) and scores as text: the first position, a colon, base64; "" for none."""
-    if not scores:
+TurnScores = tuple[NDArray[np.int64], NDArray[np.float32]]
+"""Positions, ascending, and the score of the turn at each."""
+NO_SCORES: TurnScores = (np.zeros(0, np.int64), np.zeros(0, np.float32))
+
+
+def pack_scores(scores: TurnScores) -> str:
+    """Positions and scores as text: the first position, a colon, base64; "" for none."""
+    positions, values = scores
+    if not len(positions):
         return ""
-    first, last = scores[0][0], scores[-1][0]
-    cells = np.full(last - first + 1, _GAP, dtype=np.uint8)
-    positions = np.array([position for position, _ in scores]) - first
-    cells[positions] = np.rint(np.array([score for _, score in scores]) * (_GAP - 1)).astype(np.uint8)
-    return f"{first}:{base64.b64encode(zlib.compress(cells.tobytes(), 9)).decode('ascii')}"
+    first = int(positions[0])
+    cells = np.full(int(positions[-1]) - first + 1, _GAP, dtype=np.uint8)
+    cells[positions - first] = np.rint(values * np.float32(_GAP - 1)).astype(np.uint8)
+    return f"{first}:{base64.b64encode(zlib.compress(cells.tobytes(), 6)).decode('ascii')}"
 
 
 def unpack_scores(packed: str) -> list[tuple[int, float]]:

@@ -16,7 +16,7 @@ from rhea.recall.field import Field
 from rhea.recall.index import ConversationIndex
 from rhea.recall.lexicon import Lexicon, window_sums
 from rhea.recall.score import Query, fused_scores, raw_channels
-from rhea.recall.traces import pack_scores, unpack_scores
+from rhea.recall.traces import NO_SCORES, pack_scores, unpack_scores
 from rhea.recall.work import vectors_of
 from rhea.types import Message, TurnRecord, TurnState
 
@@ -143,12 +143,13 @@ def test_calibration_tells_evidence_apart_and_holds_for_another_scale() -> None:
 
 
 def test_packed_scores_come_back_in_few_bytes() -> None:
-    scores = [(position, 0.5 if position % 977 == 0 else 0.0) for position in range(3, 10_000) if position % 10]
-    packed = pack_scores(scores)
+    positions = np.array([p for p in range(3, 10_000) if p % 10])
+    values = np.where(positions % 977 == 0, 0.5, 0.0).astype(np.float32)
+    packed = pack_scores((positions, values))
     assert len(packed) < 1_000
     back = unpack_scores(packed)
-    assert [p for p, _ in back] == [p for p, _ in scores]
-    assert max(abs(a - b) for (_, a), (_, b) in zip(back, scores, strict=True)) <= 0.002
-    assert unpack_scores(pack_scores([])) == []
+    assert [p for p, _ in back] == positions.tolist()
+    assert max(abs(a - b) for (_, a), b in zip(back, values.tolist(), strict=True)) <= 0.002
+    assert unpack_scores(pack_scores(NO_SCORES)) == []
     with pytest.raises(ValueError, match="not packed"):
         unpack_scores("1:!!!")
