@@ -28,7 +28,7 @@ chat: $(STAMP) ## chat in the terminal with the embedded model
 	@$(BIN)/rhea chat $(ARGS)
 
 test: $(DEV_STAMP) ## the whole suite
-	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadgroup --cov --cov-report=term $(ARGS)
+	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m "not soak" -n 2 --dist loadgroup --cov --cov-report=term $(ARGS)
 
 check: $(DEV_STAMP) ## lint, types, fast tests
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy && $(BIN)/python -m pytest -q -m "not slow and not soak" $(ARGS)

@@ -29,6 +29,7 @@ def bench_compression(
     tokens: Annotated[int | None, typer.Option("--tokens", min=1, help="Memory tokens a reply.")] = None,
     limit: Annotated[int | None, typer.Option("--limit", min=1, help="Measure the first pairs only.")] = None,
     seen: Annotated[bool, typer.Option("--seen", help="Also dialogues that the compressor was trained on.")] = False,
+    probes: Annotated[bool, typer.Option("--probes", help="Also facts asked for, and replies said again.")] = False,
     as_json: Json = False,
 ) -> None:
     """Likelihood of the next real reply with the earlier one raw, omitted, cut, or as memory tokens.
@@ -39,7 +40,9 @@ def bench_compression(
     with reported():
         from rhea.bench.compression import measure_file
 
-        report = measure_file(file, model=model, compressor=compressor, tokens=tokens, limit=limit, seen=seen)
+        report = measure_file(
+            file, model=model, compressor=compressor, tokens=tokens, limit=limit, seen=seen, probes=probes
+        )
     if as_json:
         print_json(report)
         return
@@ -48,6 +51,10 @@ def bench_compression(
         typer.echo(f"{name:>22} " + ("       -" if value is None else f"{value:8.4f}"))
     for name, value in report["gain"].items():
         typer.echo(f"{'gain of ' + name:>22} " + ("       -" if value is None else f"{value:8.2f}"))
+    for form, value in report.get("cloze", {}).items():
+        typer.echo(f"{'cloze, ' + form:>22} {value:8.2f}")
+    for form, value in report.get("reconstruction", {}).items():
+        typer.echo(f"{'said again, ' + form:>22} {value:8.4f}")
     if "note" in report:
         typer.echo(report["note"])
 

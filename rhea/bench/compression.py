@@ -22,6 +22,9 @@ from rhea.errors import CompressorError, InputError
 if TYPE_CHECKING:
     import torch
 
+    from rhea.compress.memory_tokens import MemoryTokenCompressor
+    from rhea.models.prompts import PromptEncoder
+
 __all__ = ["Pair", "Scorer", "measure", "measure_file", "pairs_of", "validator"]
 
 _LONGEST_USER, _LONGEST_REPLY, _LONGEST_TARGET = 512, 2048, 512
@@ -226,6 +229,7 @@ def measure_file(
     tokens: int | None = None,
     limit: int | None = None,
     seen: bool = False,
+    probes: bool = False,
 ) -> dict[str, Any]:
     """What ``rhea bench compression`` prints.
 
@@ -236,6 +240,7 @@ def measure_file(
         tokens: memory tokens a group; ``None`` for the compressor's own.
         limit: measure the first pairs only.
         seen: measure dialogues that the compressor was trained on too.
+        probes: also the cloze set, and with a compressor the replies said again.
 
     Raises:
         CompressorError: an unreadable file, or a compressor that does not fit the model.
@@ -260,6 +265,8 @@ def measure_file(
         report["nll"] |= dict.fromkeys(("raw_with_adapter", "omitted_with_adapter", "memory"))
         report["gain"] = {"memory": None, **report["gain"]}
         report["note"] = "no compressor ships with this release: name one with --compressor"
+    if probes:
+        report |= _probe(Scorer(loaded.network, Frame.of(loaded.prompts), parts), loaded.prompts, pairs, made)
     return {
         **report,
         "tokens": made.tokens if made else None,
@@ -276,3 +283,15 @@ def _bundled() -> bool:
     except CompressorError:
         return False
     return True
+
+
+def _probe(
+    scorer: Scorer, prompts: PromptEncoder, pairs: Sequence[Pair], made: MemoryTokenCompressor | None
+) -> dict[str, Any]:
+    from rhea.bench.compression_probe import cloze, reconstruction
+
+    found: dict[str, Any] = {"cloze": cloze(scorer, prompts, tokens=made.tokens if made else None)}
+    if made:
+        replies = [p.first for p in pairs]
+        found["reconstruction"] = reconstruction(scorer, prompts, replies, tokens=made.tokens)
+    return found

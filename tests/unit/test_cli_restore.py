@@ -20,7 +20,10 @@ def test_an_export_comes_back_as_it_was(rhea_cli, exported: Path, tmp_path: Path
     assert rhea_cli("erase", "ada", "--yes").code == 0
     assert rhea_cli("import", str(exported), "--json").json == {"user": "ada", "restored": True}
     assert [t["user"] for t in rhea_cli("history", "--json").json["turns"]][1] == "My dog is called Biscuit."
-    assert rhea_cli("instructions", "list", "--json").json["instructions"][0]["text"] == "From now on, end every answer with amen."
+    assert (
+        rhea_cli("instructions", "list", "--json").json["instructions"][0]["text"]
+        == "From now on, end every answer with amen."
+    )
     assert rhea_cli("export", "ada", str(tmp_path / "again.jsonl")).code == 0
     assert (tmp_path / "again.jsonl").read_bytes() == exported.read_bytes()
 

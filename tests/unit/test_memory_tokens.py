@@ -526,13 +526,15 @@ class TestCommands:
         code, text = self.run("compressor", "verify", output, *model, "--json")
         assert code == 0, text
         assert json.loads(text)["id"] == described["id"]
-        code, text = self.run("bench", "compression", data, *model, "--compressor", output, "--json")
+        code, text = self.run("bench", "compression", data, *model, "--compressor", output, "--probes", "--json")
         report = json.loads(text)
         assert code == 0
         assert report["left_out_as_trained_on"] == described["trained_on"]
         assert report["dialogues"] == sum(held_out(f"d{i}") for i in range(40)) > 0
         assert report["pairs"] == 2 * report["dialogues"]
         assert set(report["gain"]) == {"memory", "text_8", "text_32"}
+        assert set(report["cloze"]) == {"raw", "omitted", "text_8", "memory"}
+        assert report["reconstruction"]["replies"] == report["pairs"]
 
     def test_another_model_exits_with_the_difference(self, home):
         make_network(num_hidden_layers=3).save_pretrained(home / "other")
