@@ -4,7 +4,24 @@ import pytest
 
 from rhea.models.counting import FallbackCounter
 
-WORDS = "the of planning garden Lisbon internationalisation 2024 don't e.g. x=1 ok café 東京 naïve 👍🏽 \n".split(" ")
+WORDS = [
+    "the",
+    "of",
+    "planning",
+    "garden",
+    "Lisbon",
+    "internationalisation",
+    "2024",
+    "don't",
+    "e.g.",
+    "x=1",
+    "ok",
+    "café",
+    "東京",
+    "naïve",
+    "👍🏽",
+    "\n",
+]
 
 
 def test_a_message_costs_its_text_and_a_frame() -> None:
