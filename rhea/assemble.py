@@ -30,6 +30,7 @@ from rhea.types import ChatMessage, Context, Instruction, Placement, TurnRecord
 __all__ = ["BACKGROUND_TITLE", "Assembled", "assemble", "check_question"]
 
 BACKGROUND_TITLE = "Background from earlier in this conversation:"
+USER_BACKGROUND_TITLE = "Background from earlier conversations and this one:"
 _MARGIN = 4
 """Tokens kept back for what joining texts may add at their seams."""
 
@@ -153,7 +154,8 @@ def _draft(
     remembered = render_background(background, days=days)
     if remembered:
         lead = "" if beside else "Question: "
-        remembered = f"{BACKGROUND_TITLE}\n{remembered}"
+        elsewhere = any(e.conversation for e in background)
+        remembered = f"{USER_BACKGROUND_TITLE if elsewhere else BACKGROUND_TITLE}\n{remembered}"
         asked = f"{remembered}\n\n{lead}{asked}"
     messages: list[ChatMessage] = [{"role": "system", "content": system}] if system else []
     spoken = _as_messages(recent)

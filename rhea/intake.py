@@ -10,12 +10,12 @@ from rhea.errors import EmptyMessage, InvalidText, MessageTooLong
 __all__ = ["accept", "decode_line"]
 
 
-def accept(text: str, max_bytes: int) -> str:
+def accept(text: str, max_bytes: int | None) -> str:
     """Check one message and return it unchanged.
 
     Args:
         text: what the user (or an import) says.
-        max_bytes: cap in bytes of UTF-8.
+        max_bytes: cap in bytes of UTF-8; ``None`` for a reply, which is stored whatever its length.
 
     Raises:
         EmptyMessage: nothing but white space.
@@ -34,7 +34,7 @@ def accept(text: str, max_bytes: int) -> str:
         raise InvalidText(
             f"the message holds a lone surrogate at offset {error.start}; decode the input as UTF-8 first"
         ) from None
-    if size > max_bytes:
+    if max_bytes is not None and size > max_bytes:
         raise MessageTooLong(
             f"the message takes {size:,} bytes, the cap is {max_bytes:,}; split it, or raise max_message_bytes"
         )

@@ -14,11 +14,11 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterator
 from pathlib import Path
-from threading import Event, Thread
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
 from rhea import turn as steps
+from rhea.background import Background
 from rhea.errors import GenerationFailed, NoModelAttached, RheaError, TurnAlreadyCommitted, TurnNotPending
 from rhea.observe import Stopwatch
 from rhea.settings import Settings, database_url
@@ -76,7 +76,7 @@ class Rhea:
             counter=counter,
             settings=settings or Settings(),
         )
-        self._background = _Background(self._services) if self.settings.background else None
+        self._background = Background(self._services) if self.settings.background else None
         if previous_embedder is not None:
             self._wake()
 
@@ -377,36 +377,3 @@ class Reply(Iterator[str]):
             self.turn.interrupt()
             raise GenerationFailed("the model gave an empty reply; the message is kept, try again")
         self.turn.commit(self.text)
-
-
-class _Background:
-    """One daemon thread that makes digests and vectors after a commit. A crash loses nothing: work is in SQL."""
-
-    def __init__(self, services: steps.Services) -> None:
-        self._services = services
-        self._due = Event()
-        self._stopping = False
-        self._thread: Thread | None = None
-
-    def wake(self) -> None:
-        self._due.set()
-        if self._thread is None:
-            self._thread = Thread(target=self._run, name="rhea-background", daemon=True)
-            self._thread.start()
-
-    def stop(self) -> None:
-        self._stopping = True
-        self._due.set()
-        if self._thread is not None:
-            self._thread.join()
-
-    def _run(self) -> None:
-        while True:
-            self._due.wait()
-            self._due.clear()
-            if self._stopping:
-                return
-            with contextlib.suppress(RheaError):  # stays pending; begin or settle meets the error in the open
-                steps.digest_pending(self._services)
-                while not self._stopping and not self._due.is_set() and steps.reembed_some(self._services):
-                    pass  # a change of embedder: a batch at a time, new turns first

@@ -14,10 +14,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from threading import RLock
+from time import sleep
 from typing import TYPE_CHECKING
 
 from rhea.assemble import Assembled, assemble, check_question
 from rhea.errors import ReplyNotSaved, RheaError, StoreError
+from rhea.instructions.detect import Detection
 from rhea.instructions.in_force import choose, in_force
 from rhea.intake import accept
 from rhea.observe import step
@@ -27,13 +29,18 @@ from rhea.types import ChatMessage, Context, Instruction, InstructionChange, Mes
 if TYPE_CHECKING:
     from rhea.compress.base import Compressor
     from rhea.embed import Embedder
-    from rhea.instructions.detect import Detection, InstructionDetector
+    from rhea.instructions.detect import InstructionDetector
     from rhea.models.base import ChatModel, TokenCounter
     from rhea.recall.plan import Recall, RecallPlan
     from rhea.settings import Settings
     from rhea.stores.base import Store
 
 __all__ = ["Prepared", "Services", "digest_pending", "give_up", "prepare", "reembed_some", "remember"]
+
+
+_PIECES = 64
+"""Pieces of pending work done while the lock is held once."""
+_GAP_SECONDS = 0.001
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,12 +81,15 @@ def prepare(services: Services, owner: OwnerId, conversation_id: int, text: str,
     limit = token_limit(services, budget)
     accept(text, services.settings.max_message_bytes)
     check_question(text, limit, services.counter)
-    detection = detect(services, owner, conversation_id, text)
-    changes = detection.changes if detection else ()
-    record = store_pending(services, owner, conversation_id, text, changes)
+    active = services.store.instructions(owner, conversation_id)
+    detection = detect(services, text, active)
+    record = store_pending(services, owner, conversation_id, text, detection.changes)
     try:
-        digest_pending(services, owner, conversation_id)
-        built = build(services, owner, conversation_id, record, limit, detection.notes if detection else ())
+        if detection.changes:
+            active = services.store.instructions(owner, conversation_id)
+        # what recall may look at must be made first, or the same input would not give the same context
+        digest_pending(services, owner, conversation_id if services.settings.recall == "conversation" else None)
+        built = build(services, owner, conversation_id, record, active, limit, detection.notes)
     except BaseException:
         give_up(services, owner, record)
         raise
@@ -94,14 +104,12 @@ def token_limit(services: Services, budget: int | None) -> int:
     return limit
 
 
-def detect(services: Services, owner: OwnerId, conversation_id: int, text: str) -> Detection | None:
+def detect(services: Services, text: str, active: Sequence[Instruction]) -> Detection:
     """Does the message hold, supersede or revoke a standing instruction?"""
     if not services.settings.detect:
-        return None
+        return Detection()
     with step("detect"):
-        known = services.store.instructions(owner, conversation_id, active_only=False)
-        active = [i for i in known if i.status == "active"]
-        return services.detector.detect(text, active, [i for i in known if i.status != "active"])
+        return services.detector.detect(text, active)
 
 
 def store_pending(
@@ -117,14 +125,14 @@ def build(
     owner: OwnerId,
     conversation_id: int,
     record: TurnRecord,
+    active: Sequence[Instruction],
     limit: int,
     notes: Sequence[str],
 ) -> Assembled:
     """Instructions in force, past turns by evidence, all of it inside the budget."""
     settings = services.settings
-    standing = standing_instructions(services, owner, conversation_id, record)
     kept, left_out = choose(
-        standing,
+        in_force(active, record.position),
         record.user,
         count_tokens=services.counter.count_text,
         budget=limit,
@@ -160,13 +168,6 @@ def build(
         )
 
 
-def standing_instructions(
-    services: Services, owner: OwnerId, conversation_id: int, record: TurnRecord
-) -> list[Instruction]:
-    """Active instructions that have not run out at this turn."""
-    return in_force(services.store.instructions(owner, conversation_id), record.position)
-
-
 def remember(
     services: Services, owner: OwnerId, turn: Prepared, reply: str, *, interrupted: bool = False
 ) -> TurnRecord:
@@ -176,7 +177,7 @@ def remember(
         TurnAlreadyCommitted: the turn holds another reply.
         ReplyNotSaved: the database is away or full; the error carries the reply.
     """
-    accept(reply, max(services.settings.max_message_bytes, len(reply.encode("utf-8", "replace"))))
+    accept(reply, None)
     try:
         with step("commit"):
             return services.store.commit_turn(
@@ -195,11 +196,25 @@ def give_up(services: Services, owner: OwnerId, record: TurnRecord) -> None:
 
 
 def digest_pending(services: Services, owner: OwnerId | None = None, conversation_id: int | None = None) -> int:
-    """Make the digests and vectors that are pending; returns how many pieces were done."""
-    with services.working, step("digest"):
-        return settle(
-            services.store, services.embedder, services.compressor, owner=owner, conversation_id=conversation_id
-        )
+    """Make the digests and vectors that are pending; returns how many pieces were done.
+
+    Between two batches the lock is free for a moment: a turn that begins need not wait for a long import.
+    """
+    done = 0
+    while True:
+        with services.working, step("digest"):
+            made = settle(
+                services.store,
+                services.embedder,
+                services.compressor,
+                owner=owner,
+                conversation_id=conversation_id,
+                limit=_PIECES,
+            )
+        done += made
+        if made < _PIECES:
+            return done
+        sleep(_GAP_SECONDS)
 
 
 def reembed_some(services: Services) -> int:

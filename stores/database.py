@@ -219,7 +219,7 @@ def translate(error: Exception, database: Database) -> StoreError | InvalidText:
     """The typed error for whatever the driver or SQLAlchemy raised; the one place that knows both drivers."""
     origin = getattr(error, "orig", None) or error
     where = database.url.render_as_string(hide_password=True)
-    if isinstance(origin, UnicodeEncodeError) or "NUL" in str(origin):
+    if isinstance(origin, UnicodeEncodeError) or "NUL (0x00)" in str(origin):
         return InvalidText("the text holds something that no store can keep (NUL or a lone surrogate)")
     if isinstance(error, exc.TimeoutError):
         return DatabaseBusy(f"every connection to {where} was in use for {database.busy_seconds:g} s; try again")

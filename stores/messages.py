@@ -16,7 +16,7 @@ from sqlalchemy import Connection, delete, exists, insert, select, update
 from rhea.errors import ConversationNotFound
 from rhea.stores.database import Database
 from rhea.stores.instructions import undo_changes
-from rhea.stores.rows import now, storable, turn_query, turns_from
+from rhea.stores.rows import message_row, now, turn_query, turns_from
 from rhea.stores.tables import conversations, messages, traces, turns, work
 from rhea.stores.work import enqueue
 from rhea.types import Message, OwnerId, TurnRecord, TurnState
@@ -54,7 +54,7 @@ class MessageRows:
                     touched[current.id] = True
                 touched.setdefault(current.id, False)
                 seq = _next_seq(connection, current.id)
-                connection.execute(insert(messages), _row(owner, conversation_id, current.id, seq, message))
+                connection.execute(insert(messages), message_row(owner, conversation_id, current.id, seq, message))
                 seen.append(message)
             for turn_id in touched:
                 _refresh(connection, owner, conversation_id, turn_id, moment)
@@ -146,20 +146,6 @@ def _next_seq(connection: Connection, turn_id: int) -> int:
         select(messages.c.seq).where(messages.c.turn_id == turn_id).order_by(messages.c.seq.desc()).limit(1)
     )
     return 0 if last is None else int(last) + 1
-
-
-def _row(owner: OwnerId, conversation_id: int, turn_id: int, seq: int, message: Message) -> dict[str, Any]:
-    return {
-        "user_id": owner,
-        "conversation_id": conversation_id,
-        "turn_id": turn_id,
-        "seq": seq,
-        "role": message.role,
-        "name": message.name,
-        "text": storable(message.text),
-        "time": message.time,
-        "source_id": message.source_id,
-    }
 
 
 def _refresh(connection: Connection, owner: OwnerId, conversation_id: int, turn_id: int, moment: datetime) -> None:

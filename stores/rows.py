@@ -13,9 +13,18 @@ from sqlalchemy.dialects import postgresql, sqlite
 
 from rhea.errors import InvalidText
 from rhea.stores.tables import instructions, messages, turns
-from rhea.types import Instruction, InstructionKind, InstructionStatus, Message, Scope, TurnRecord, TurnState
+from rhea.types import Instruction, InstructionKind, InstructionStatus, Message, OwnerId, Scope, TurnRecord, TurnState
 
-__all__ = ["insert_new", "instruction_from", "now", "range_query", "storable", "turn_query", "turns_from"]
+__all__ = [
+    "insert_new",
+    "instruction_from",
+    "message_row",
+    "now",
+    "range_query",
+    "storable",
+    "turn_query",
+    "turns_from",
+]
 
 
 def now() -> datetime:
@@ -48,6 +57,21 @@ def storable(text: str) -> str:
     except UnicodeEncodeError:
         raise InvalidText("the text holds a lone surrogate, which no store can keep") from None
     return text
+
+
+def message_row(owner: OwnerId, conversation_id: int, turn_id: int, seq: int, message: Message) -> dict[str, Any]:
+    """One row of the messages table; refuses text that no store can keep."""
+    return {
+        "user_id": owner,
+        "conversation_id": conversation_id,
+        "turn_id": turn_id,
+        "seq": seq,
+        "role": message.role,
+        "name": message.name,
+        "text": storable(message.text),
+        "time": message.time,
+        "source_id": message.source_id,
+    }
 
 
 def turn_query() -> Select[Any]:

@@ -18,7 +18,7 @@ from rhea.errors import ConversationNotFound, TurnAlreadyCommitted, TurnNotFound
 from rhea.stores.database import Database
 from rhea.stores.holders import gone, this_process
 from rhea.stores.instructions import apply_changes, undo_changes
-from rhea.stores.rows import now, range_query, storable, turn_query, turns_from
+from rhea.stores.rows import message_row, now, range_query, turn_query, turns_from
 from rhea.stores.tables import conversations, messages, traces, turns
 from rhea.stores.work import enqueue
 from rhea.types import InstructionChange, Message, OwnerId, TurnRecord, TurnState
@@ -196,7 +196,7 @@ class TurnRows:
             ]
             ids = list(connection.scalars(insert(turns).returning(turns.c.id, sort_by_parameter_order=True), new).all())
             rows = [
-                _message_row(owner, conversation_id, turn_id, seq, message)
+                message_row(owner, conversation_id, turn_id, seq, message)
                 for turn_id, (_, said) in zip(ids, fresh, strict=True)
                 for seq, message in enumerate(said)
             ]
@@ -330,24 +330,10 @@ def _settle(connection: Connection, owner: OwnerId, turn: TurnRecord, state: Tur
     connection.execute(_SETTLE, {"wanted": turn.id, "owner": owner, "state": state.value, "updated_at": moment})
 
 
-def _message_row(owner: OwnerId, conversation_id: int, turn_id: int, seq: int, message: Message) -> dict[str, Any]:
-    return {
-        "user_id": owner,
-        "conversation_id": conversation_id,
-        "turn_id": turn_id,
-        "seq": seq,
-        "role": message.role,
-        "name": message.name,
-        "text": storable(message.text),
-        "time": message.time,
-        "source_id": message.source_id,
-    }
-
-
 def _store_message(
     connection: Connection, owner: OwnerId, conversation_id: int, turn_id: int, seq: int, message: Message
 ) -> Message:
-    row = _message_row(owner, conversation_id, turn_id, seq, message)
+    row = message_row(owner, conversation_id, turn_id, seq, message)
     return replace(message, id=connection.execute(_INSERT_MESSAGE, row).scalar_one())
 
 

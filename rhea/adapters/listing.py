@@ -87,8 +87,9 @@ class MessageList:
             if not new:  # the index in memory took this turn for finished
                 services.recall.cache.drop(chat._owner, chat._id)
             elif turn.user.strip():
-                found = steps.detect(services, chat._owner, chat._id, turn.user)
-                if found is not None and found.changes:
+                active = services.store.instructions(chat._owner, chat._id)
+                found = steps.detect(services, turn.user, active)
+                if found.changes:
                     services.store.change_instructions(chat._owner, chat._id, found.changes, turn_id=turn.id)
         self.memory._wake()
 
@@ -121,7 +122,8 @@ class MessageList:
         if open_turn and open_turn[0].reply is None and open_turn[0].user == question:
             steps.digest_pending(services, chat._owner, chat._id)
             limit = steps.token_limit(services, budget)
-            return steps.build(services, chat._owner, chat._id, open_turn[0], limit, ()).messages
+            active = services.store.instructions(chat._owner, chat._id)
+            return steps.build(services, chat._owner, chat._id, open_turn[0], active, limit, ()).messages
         turn = chat.begin(question, budget=budget)
         try:
             return turn.messages

@@ -32,8 +32,7 @@ def final_state(detector: InstructionDetector, turns: Sequence[str]) -> list[str
     known: list[Instruction] = []
     for position, text in enumerate(turns, start=1):
         active = [i for i in known if i.status is InstructionStatus.ACTIVE]
-        past = [i for i in known if i.status is not InstructionStatus.ACTIVE]
-        for change in detector.detect(text, active, past).changes:
+        for change in detector.detect(text, active).changes:
             known = _apply(known, change, position)
     return [i.text for i in in_force(known, len(turns) + 1)]
 

@@ -80,13 +80,12 @@ class InstructionDetector:
         values = head.probabilities(vectors, [r.signs for r in unsure])
         return {id(r): float(p) for r, p in zip(unsure, values, strict=True)}
 
-    def detect(self, text: str, active: Sequence[Instruction], history: Sequence[Instruction] = ()) -> Detection:
+    def detect(self, text: str, active: Sequence[Instruction]) -> Detection:
         """What ``text`` adds, confirms, supersedes and revokes.
 
         Args:
             text: the user's message, verbatim.
             active: rules in force, oldest first.
-            history: superseded and revoked ones, for what a message may bring back.
         """
         readings = read_message(split_sentences(text))
         return _Pass(self, text, readings, list(active)).run()

@@ -227,8 +227,8 @@ def play(machine: type[Isolation], examples: int, steps: int) -> None:
 
 
 def test_no_step_shows_another_users_canary() -> None:
-    play(Isolation, 12, 20)
-    assert Isolation.seen > 20, "the owners' own canaries must be seen, or the machine looks at nothing"
+    play(Isolation, 40, 25)
+    assert Isolation.seen > 100, "the owners' own canaries must be seen, or the machine looks at nothing"
 
 
 @pytest.mark.slow
