@@ -27,8 +27,12 @@ _LAST_SHARE = 0.10
 _LAST_SHARE_MOST = 0.40
 _LAST_SHARE_GROWTH = 8192
 _FIRST_SHARE = 0.05
+_FIRST_USER_SHARE = 0.15
+"""Share for the user's own text of the first exchange: it often says what the whole conversation is about."""
 
 Kept = Literal["", "first", "last"]
+_KEPT_RANK: dict[Kept, float] = {"last": 2.0, "first": 1.5}
+"""What is kept whatever its score is also the last to go when the final count is over the budget."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +99,7 @@ class _Basket:
             if candidate.key in self.chosen:
                 continue
             recent = candidate.kept == "last"
-            rank = 2.0 if recent else candidate.score
+            rank = _KEPT_RANK.get(candidate.kept, candidate.score)
             self.chosen[candidate.key] = Choice(
                 candidate.key, verbatim or candidate.digest is None, reason, recent, rank
             )
@@ -185,6 +189,8 @@ def _keep_ends(candidates: Sequence[Candidate], basket: _Basket) -> None:
     """The last and the first exchange, each inside its share; newest messages of the last one first."""
     growing = basket.budget / _LAST_SHARE_GROWTH
     last = int(basket.budget * min(_LAST_SHARE_MOST, max(_LAST_SHARE, growing)))
+    opening = [(c, True) for c in candidates if c.kept == "first" and not c.is_reply]
+    basket.take(opening, "the first exchange, user text", limit=int(basket.budget * _FIRST_USER_SHARE))
     for kept, share in (("last", last), ("first", int(basket.budget * _FIRST_SHARE))):
         members = [c for c in candidates if c.kept == kept]
         why = f"the {kept} exchange"

@@ -235,7 +235,7 @@ def test_no_step_shows_another_users_canary() -> None:
 @pytest.mark.xdist_group("postgresql")
 def test_no_step_shows_another_users_canary_on_postgresql(new_database: Any) -> None:
     machine = type("OnPostgresql", (Isolation,), {"url": new_database("postgresql")})
-    play(machine, 4, 20)
+    play(machine, 12, 25)
     assert machine.seen > 0
 
 

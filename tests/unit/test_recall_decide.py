@@ -104,3 +104,16 @@ def test_choices_never_cost_more_than_the_budget_and_are_the_same_twice(
     for key, choice in chosen.items():
         if not choice.verbatim and not choice.recent and by_key[key].kept == "":
             assert key - 1 in chosen, "a digest without its user text"
+
+
+def test_the_users_opening_words_stay_whatever_their_score() -> None:
+    """They often hold what the conversation is about; the final count must not drop them before weak episodes."""
+    opening = Candidate(key=1, turn=1, order=1, score=0.0, raw=90, is_reply=False, kept="first")
+    others = [
+        Candidate(key=k, turn=k, order=k, score=0.9, raw=50, is_reply=False, kept="last" if k == 40 else "")
+        for k in range(2, 41)
+    ]
+    chosen = decide([opening, *others], 800, "budget")
+    assert chosen[1].verbatim
+    assert chosen[1].rank > max(c.rank for key, c in chosen.items() if key not in (1, 40))
+    assert 1 not in decide([opening, *others], 400, "budget")  # more than its share of a small budget
