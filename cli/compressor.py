@@ -28,14 +28,15 @@ def train(
     rank: Annotated[int, typer.Option("--rank", min=1, help="Rank of the adapters.")] = 16,
     minutes: Annotated[float, typer.Option("--minutes", min=0, help="Stop after so many minutes.")] = 0.0,
     steps: Annotated[int, typer.Option("--steps", min=0, help="Stop after so many steps.")] = 0,
-    token_budget: Annotated[int, typer.Option("--batch-tokens", min=64, help="Padded tokens a micro-batch.")] = 32_768,
+    token_budget: Annotated[
+        int, typer.Option("--batch-tokens", min=64, help="Tokens of the decoder's row in a micro-batch.")
+    ] = 32_768,
     accumulate: Annotated[int, typer.Option("--accumulate", min=1, help="Micro-batches a step.")] = 1,
-    learning_rate: Annotated[float, typer.Option("--rate", help="Peak learning rate.")] = 5e-4,
+    learning_rate: Annotated[float, typer.Option("--rate", help="Peak learning rate.")] = 1e-3,
     validate_every: Annotated[int, typer.Option("--validate-every", min=1, help="Steps between validations.")] = 100,
     patience: Annotated[int, typer.Option("--patience", min=0, help="Stop after as many without progress.")] = 0,
     workers: Annotated[int, typer.Option("--workers", min=0, help="Processes that prepare batches.")] = 0,
     seed: Annotated[int, typer.Option("--seed", help="The same steps again for the same seed.")] = 0,
-    compiled: Annotated[bool, typer.Option("--compile", help="Compile the layers first; for long runs.")] = False,
     resume: Annotated[bool, typer.Option("--resume", help="Go on from the folder's checkpoint.")] = False,
     as_json: Json = False,
 ) -> None:
@@ -49,7 +50,7 @@ def train(
         def report(line: Progress) -> None:
             typer.echo(
                 f"step {line.step:>6}  {line.seconds:>7.0f} s  nll {line.nll:.4f}  kl {line.kl:.4f}  "
-                f"validation {line.validation if line.validation is not None else '-'}  "
+                f"hint {line.hint:.3f}  validation {line.validation if line.validation is not None else '-'}  "
                 f"{line.tokens_per_second:,.0f} tokens/s",
                 err=True,
             )
@@ -63,7 +64,6 @@ def train(
             validate_every=validate_every,
             patience=patience,
             checkpoint_every=validate_every,
-            compiled=compiled,
             workers=workers,
             seed=seed,
         )

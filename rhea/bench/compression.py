@@ -108,14 +108,10 @@ class Scorer:
         network: the plain causal LM.
         frame: its chat template, taken apart.
         compressor: for what needs one.
-        graph: leave gradients on.
     """
 
-    def __init__(
-        self, network: Any, frame: Frame, compressor: CompressorNetwork | None, *, graph: bool = False
-    ) -> None:
+    def __init__(self, network: Any, frame: Frame, compressor: CompressorNetwork | None) -> None:
         self.network, self.frame, self.compressor = network, frame, compressor
-        self.graph = graph
 
     def text(self, pairs: Sequence[Pair], kept: int | None, *, adapter: bool = False) -> float:
         """With the first ``kept`` tokens of the earlier reply, all of it when ``None``."""
@@ -155,7 +151,7 @@ class Scorer:
         import torch
 
         found = [0.0] * len(rows)
-        with torch.set_grad_enabled(self.graph):
+        with torch.no_grad():
             for batch in _batches(rows):
                 chosen = [rows[i] for i in batch]
                 for index, value in zip(batch, self._score(chosen, tokens, adapter=adapter), strict=True):
@@ -216,8 +212,7 @@ def _batches(rows: Sequence[_Row]) -> Iterator[list[int]]:
 
 def validator(network: Any, frame: Frame, pairs: Sequence[Pair], compressor: CompressorNetwork) -> Callable[[], float]:
     """A function that gives the memory's loss on fixed pairs, to keep the best state of a training by."""
-    # with gradients on, compiled layers run the code that training runs, instead of being compiled once more
-    scorer = Scorer(network, frame, compressor, graph=True)
+    scorer = Scorer(network, frame, compressor)
     return lambda: scorer.memory(pairs, compressor.spec.tokens)
 
 

@@ -67,8 +67,7 @@ class CompressorSpec:
     Args:
         base: the model it was trained on.
         tokens: memory tokens a group used by default.
-        trained_tokens: group sizes it was trained with; memory tokens are nested, so a smaller group is a
-            prefix of a larger one.
+        trained_tokens: group sizes it was trained with, each with memory-token embeddings of its own.
         cut: reply tokens that one group stands for at most.
         user_tail: tokens of the user's message, counted from its end, that the encoder sees before the reply.
         encoder_rank: rank of the adapter that reads replies; the scale is alpha over rank.

@@ -2,8 +2,8 @@
 
 The paper reads a reply with one adapter and the compressed reply with another. Both need the same frozen
 weights, and the plain model must stay usable beside them, so each adapter gets its own tree of modules over
-the *same* weight tensors: nothing is switched between an encoder's and a decoder's pass, which also lets one
-compiled layer serve both, and the memory of the backbone is paid once.
+the *same* weight tensors: nothing is switched between an encoder's and a decoder's pass, and the memory of the
+backbone is paid once.
 """
 
 from __future__ import annotations

@@ -8,7 +8,8 @@ matrix and scaled to the size of input embeddings, are the memory.
 Last hidden states of one model all point much the same way: over memory tokens the cosine between different
 replies was 0.92 to 0.98 before any training. Left in, that common part is nearly all the decoder sees, and a
 run on a real model ended with the memory of every reply alike (0.99) and of no use. So it is measured on the
-first batch and taken out. Being causal, the first 4 of 8 memory tokens are the memory of 4.
+first batches and taken out. Each number of memory tokens has embeddings of its own, so that the encoder knows
+from the first one how much room there is.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
 
     from rhea.compress.format import CompressorSpec
 
-__all__ = ["CompressorNetwork", "pad_rows", "round_up"]
+__all__ = ["CompressorNetwork", "group_offsets", "pad_rows", "round_up", "unit_size"]
 
 _OWN = ("memory_tokens", "centre", "turn_down", "turn_up", "gain")
 _TURN_RANK = 64
@@ -42,6 +43,12 @@ def pad_rows(rows: Sequence[Sequence[int]], *, pad: int) -> torch.Tensor:
 
     width = round_up(max(map(len, rows)))
     return torch.tensor([[*row, *[pad] * (width - len(row))] for row in rows], dtype=torch.long)
+
+
+def group_offsets(sizes: Sequence[int]) -> dict[int, int]:
+    """Group size → index of its first memory-token embedding; the smaller sizes come first."""
+    ordered = sorted(sizes)
+    return {size: sum(ordered[:i]) for i, size in enumerate(ordered)}
 
 
 class CompressorNetwork:
@@ -65,7 +72,7 @@ class CompressorNetwork:
             self.decoder = add_adapter(share_weights(network), rank=spec.decoder_rank, alpha=spec.decoder_alpha)
             table = network.get_input_embeddings().weight.detach().float()
             size = table.pow(2).mean().sqrt()
-            count, hidden = max(spec.trained_tokens), table.shape[1]
+            count, hidden = sum(spec.trained_tokens), table.shape[1]
             first = table.mean(0) + size * torch.randn(count, hidden, device=table.device)
             down = torch.randn(hidden, min(_TURN_RANK, hidden), device=table.device) * hidden**-0.5
         self.memory_tokens = torch.nn.Parameter(first)
@@ -89,42 +96,41 @@ class CompressorNetwork:
         """Both adapters."""
         return [*adapter_tensors(self.encoder).values(), *adapter_tensors(self.decoder).values()]
 
+    def index(self, tokens: int) -> int:
+        """Where the embeddings for groups of ``tokens`` begin.
+
+        Raises:
+            CompressorError: no such size was trained.
+        """
+        offsets = group_offsets(self.spec.trained_tokens)
+        if tokens not in offsets:
+            known = ", ".join(map(str, offsets))
+            raise CompressorError(f"this compressor was trained for {known} tokens a group, not for {tokens}")
+        return offsets[tokens]
+
     def encode(self, ids: torch.Tensor, lengths: torch.Tensor, tokens: int) -> torch.Tensor:
         """Memory of padded rows: (rows, width) ids and (rows,) lengths → (rows, tokens, hidden), float32.
 
         ``width`` must leave room for the memory tokens behind the longest row.
         """
-        states = _unit_size(_unit_size(self._states(ids, lengths, tokens)) - self.centre[:tokens])
-        turned: torch.Tensor = states + states @ self.turn_down @ self.turn_up
-        return turned * self.gain
-
-    def _states(self, ids: torch.Tensor, lengths: torch.Tensor, tokens: int) -> torch.Tensor:
-        """Last hidden states over the memory tokens, float32."""
         import torch
 
         table = self.encoder.get_input_embeddings()
         places = lengths[:, None] + torch.arange(tokens, device=ids.device)
         embedded = table(ids)
-        memory = self.memory_tokens[:tokens].to(embedded.dtype).expand(len(ids), -1, -1)
+        own = torch.arange(tokens, device=ids.device) + self.index(tokens)
+        memory = self.memory_tokens[own].to(embedded.dtype).expand(len(ids), -1, -1)
         embedded = embedded.scatter(1, places[..., None].expand_as(memory), memory)
         with self._precision():
             hidden = self.encoder.base_model(inputs_embeds=embedded, use_cache=False).last_hidden_state
-        states: torch.Tensor = hidden.gather(1, places[..., None].expand(-1, -1, hidden.shape[-1])).float()
-        return states
+        states = hidden.gather(1, places[..., None].expand(-1, -1, hidden.shape[-1]))
+        return self.finish(states, own)
 
-    def calibrate(self, ids: torch.Tensor, lengths: torch.Tensor) -> None:
-        """Set the centre to what the states over each memory token have in common on padded rows, as for `encode`.
-
-        Rows that are fewer than two have nothing in common to take out and change nothing.
-        """
-        import torch
-
-        if len(ids) < 2:
-            return
-        tokens = len(self.memory_tokens)
-        wide = torch.nn.functional.pad(ids, (0, tokens))
-        with torch.no_grad():
-            self.centre.data.copy_(_unit_size(self._states(wide, lengths, tokens)).mean(0))
+    def finish(self, states: torch.Tensor, own: torch.Tensor) -> torch.Tensor:
+        """Last hidden states over the memory tokens ``own`` (…, hidden) → memory, float32."""
+        states = unit_size(unit_size(states.float()) - self.centre[own])
+        turned: torch.Tensor = states + states @ self.turn_down @ self.turn_up
+        return turned * self.gain
 
     def decode(self, ids: torch.Tensor, places: torch.Tensor, memory: torch.Tensor | None) -> torch.Tensor:
         """Hidden states of the adapted decoder over padded rows, memory put at flat ``places``.
@@ -138,8 +144,7 @@ class CompressorNetwork:
         if memory is not None and places.numel():
             flat = embedded.flatten(0, 1)
             values = memory.reshape(-1, memory.shape[-1]).to(flat.dtype)
-            # a copy, not a view: compiled layers would be compiled anew for a view
-            embedded = flat.index_copy(0, places, values).view_as(embedded).clone()
+            embedded = flat.index_copy(0, places, values).view_as(embedded)
         with self._precision():
             hidden: torch.Tensor = self.decoder.base_model(inputs_embeds=embedded, use_cache=False).last_hidden_state
         return hidden
@@ -175,7 +180,7 @@ class CompressorNetwork:
             parameter.data.copy_(tensors[name])
 
 
-def _unit_size(states: torch.Tensor) -> torch.Tensor:
+def unit_size(states: torch.Tensor) -> torch.Tensor:
     """Scaled to a root mean square of one along the last axis."""
     import torch
 

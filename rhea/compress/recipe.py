@@ -23,10 +23,9 @@ from rhea.errors import CompressorError
 if TYPE_CHECKING:
     from rhea.models.transformers import TransformersModel
 
-__all__ = ["Split", "nested_sizes", "split_dialogues", "train_compressor", "write_generated"]
+__all__ = ["Split", "group_sizes", "split_dialogues", "train_compressor", "write_generated"]
 
 _GENERATED = "generated-"
-_ROWS = {"cuda": 1024, "cpu": 4}
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,10 +47,10 @@ def split_dialogues(dialogues: Sequence[Dialogue]) -> Split:
     )
 
 
-def nested_sizes(tokens: int) -> dict[int, float]:
+def group_sizes(tokens: int) -> dict[int, float]:
     """Group sizes to train together, and their shares: ``tokens`` most, half and up to four times as many a little."""
     others = {size for size in (tokens // 2, tokens * 2, tokens * 4) if size >= 1 and size != tokens}
-    return {**dict.fromkeys(sorted(others), 0.38 / len(others)), tokens: 0.62}
+    return {**dict.fromkeys(sorted(others), 0.24 / len(others)), tokens: 0.76}
 
 
 def train_compressor(
@@ -70,7 +69,7 @@ def train_compressor(
     Args:
         model: what to compress for.
         data: JSONL files of ``{"id", "turns": [{"user", "reply"}]}``; ids that begin with ``generated-`` are
-            the model's own dialogues and serve distillation and reconstruction alone.
+            the model's own dialogues.
         output: folder to write; checkpoints go there too.
         tokens: memory tokens a group.
         rank: of both adapters.
@@ -87,7 +86,7 @@ def train_compressor(
     split = split_dialogues([d for d in dialogues if not d.id.startswith(_GENERATED)])
     if not split.training and not own:
         raise CompressorError("the files hold no dialogue to train on")
-    sizes = nested_sizes(tokens)
+    sizes = group_sizes(tokens)
     spec = CompressorSpec(
         base=describe_base(network, model.name, prompts.tokenizer.chat_template),
         tokens=tokens,
@@ -98,8 +97,8 @@ def train_compressor(
         decoder_alpha=2 * rank,
         trained_on=tuple(sorted(dialogue_key(d.id) for d in (*split.training, *split.validation))),
     )
-    early = Mix(next=0.4, repeat=0.4, continued=0.1, omitted=0.1, tokens=sizes)
-    late = Mix(next=0.7, repeat=0.12, continued=0.05, omitted=0.2, tokens=sizes)
+    early = Mix(next=0.35, repeat=0.5, continued=0.1, omitted=0.05, tokens=sizes)
+    late = Mix(next=0.7, repeat=0.12, continued=0.1, omitted=0.08, tokens=sizes)
     plan = replace(plan, mix=early, late_mix=late)
     parts = CompressorNetwork(network, spec, seed=plan.seed)
     log = train(

@@ -1,12 +1,15 @@
-"""From dialogues to training batches: what the encoder reads, what the decoder must then say.
+"""From dialogues to training samples: what the encoder reads, what the decoder must then say.
 
 Kinds of sample, each one decoder sequence with memory tokens in place of earlier replies:
 
-``next``         the following reply, towards the same model reading the raw reply (distillation) and the data
+``next``         the following reply, towards the same model reading the raw reply (distillation)
 ``repeat``       the compressed reply itself, asked for in words (reconstruction)
-``continue``     the rest of a reply whose beginning is in memory
-``omitted``      the following reply with the earlier one left out, so that the decoder's adapter learns the
-                 data's manner without memory too; else that would be taken for the memory's merit
+``continue``     the rest of a reply whose beginning is in memory, towards the same model reading it raw
+``omitted``      the following reply with the earlier one left out, towards the same model without it too: the
+                 decoder's adapter shall read memories and change nothing else
+
+The words of the data are what is predicted, but apart from repeating they are no goal in themselves: an
+adapter that learnt their manner would answer better with no memory at all, and worse for it when chatting.
 """
 
 from __future__ import annotations
@@ -20,26 +23,21 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rhea.compress.mixed import SLOT, render_mixed
-from rhea.compress.network import pad_rows, round_up
 from rhea.errors import CompressorError
 
 if TYPE_CHECKING:
-    import torch
-
     from rhea.models.prompts import PromptEncoder
 
 __all__ = [
-    "Batch",
     "Dialogue",
     "Exchange",
     "Frame",
     "Mix",
     "Sample",
-    "batches",
     "encoder_row",
     "held_out",
-    "make_batch",
     "read_dialogues",
+    "samples",
     "tokenize",
 ]
 
@@ -49,8 +47,6 @@ _REPEAT = (
     "Write your previous reply once more.",
 )
 _LONGEST_USER, _LONGEST_TARGET = 320, 256
-_POOL = 4096
-"""Samples drawn together and sorted by length, so that batches hold little padding."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,9 +99,9 @@ class Mix:
     """Shares of the kinds of sample (they are normalised) and of generated dialogues, and group sizes."""
 
     next: float = 0.5
-    repeat: float = 0.25
-    continued: float = 0.05
-    omitted: float = 0.2
+    repeat: float = 0.3
+    continued: float = 0.1
+    omitted: float = 0.1
     generated: float = 0.75
     """Share of samples from generated dialogues, where there are any."""
     two: float = 0.15
@@ -117,32 +113,18 @@ class Mix:
 class Sample:
     """One decoder sequence.
 
-    ``rows`` are the encoder's inputs, one a slot group, ``ids`` has `SLOT` at memory tokens, ``first`` is the
-    index of the first target; ``teacher`` is the raw prompt before the same targets, empty without distillation.
+    ``rows`` are the encoder's inputs, one a slot group of ``tokens``, each ending in ``spoken`` tokens of a
+    reply. ``ids`` has `SLOT` at memory tokens, ``first`` is the index of the first target; ``teacher`` is the
+    raw prompt before the same targets, empty without distillation; ``likelihood`` weighs the targets' own.
     """
 
+    tokens: int
     rows: tuple[tuple[int, ...], ...]
+    spoken: tuple[int, ...]
     ids: tuple[int, ...]
     first: int
     teacher: tuple[int, ...]
     likelihood: float
-
-
-@dataclass(slots=True)
-class Batch:
-    """Padded tensors of one step; see :func:`make_batch`."""
-
-    tokens: int
-    encoder_ids: torch.Tensor
-    encoder_lengths: torch.Tensor
-    decoder_ids: torch.Tensor
-    slots: torch.Tensor
-    predictors: torch.Tensor
-    targets: torch.Tensor
-    likelihood: torch.Tensor
-    teacher_ids: torch.Tensor
-    teacher_predictors: torch.Tensor
-    taught: torch.Tensor
 
 
 def read_dialogues(paths: Sequence[Path]) -> list[Dialogue]:
@@ -196,61 +178,65 @@ class _Drawer:
         kinds = {"next": mix.next, "repeat": mix.repeat, "continue": mix.continued, "omitted": mix.omitted}
         self.kinds, self.weights = list(kinds), list(kinds.values())
 
-    def draw(self, turns: Sequence[Exchange], tokens: int, rng: random.Random, likelihood: float) -> Sample | None:
+    def draw(self, turns: Sequence[Exchange], tokens: int, rng: random.Random) -> Sample | None:
+        """One sample, or ``None`` when this dialogue has none of the kind drawn."""
         kind = rng.choices(self.kinds, self.weights)[0]
         at = rng.randrange(len(turns))
-        turn = turns[at]
-        if not turn.reply:
+        if not turns[at].reply:
             return None
         if kind == "repeat":
-            return self._repeat(turn, tokens, rng)
+            return self._repeat(turns[at], tokens, rng)
         if kind == "continue":
-            return self._continue(turn, tokens, rng, likelihood)
-        if len(turns) < 2 or (kind == "omitted" and not likelihood):
+            return self._continue(turns[at], tokens, rng)
+        if at == 0:
             return None
-        at = rng.randrange(1, len(turns))
-        count = 2 if at > 1 and rng.random() < self.mix.two else 1
-        return self._next(turns[at - count : at], turns[at], 0 if kind == "omitted" else tokens, likelihood)
+        past = turns[at - (2 if at > 1 and rng.random() < self.mix.two else 1) : at]
+        if not all(e.reply for e in past):
+            return None
+        return self._omitted(past, turns[at]) if kind == "omitted" else self._next(past, turns[at], tokens)
 
-    def _row(self, turn: Exchange, reply: Sequence[int]) -> tuple[int, ...]:
-        return encoder_row(turn.user, reply, end=self.frame.end, tail=self.tail, cut=self.cut)
+    def _read(self, turn: Exchange, reply: Sequence[int]) -> tuple[tuple[int, ...], int]:
+        row = encoder_row(turn.user, reply, end=self.frame.end, tail=self.tail, cut=self.cut)
+        return row, min(len(reply), self.cut)
 
-    def _next(self, past: Sequence[Exchange], turn: Exchange, tokens: int, likelihood: float) -> Sample:
-        student, teacher = list(self.frame.start), list(self.frame.start)
-        for earlier in past:
-            user = earlier.user[-_LONGEST_USER:]
-            student += [*user, *self.frame.to_reply, *[SLOT] * tokens, *self.frame.to_user]
-            teacher += [*user, *self.frame.to_reply, *earlier.reply[: self.cut], *self.frame.to_user]
-        tail = [*turn.user[-_LONGEST_USER:], *self.frame.to_reply]
-        student, teacher = student + tail, teacher + tail
-        rows = tuple(self._row(e, e.reply) for e in past) if tokens else ()
-        # without memory nothing can be distilled from the raw reply, only the data's manner learnt
-        teacher_ids = tuple(teacher) if tokens else ()
-        return Sample(rows, (*student, *self._target(turn)), len(student), teacher_ids, likelihood)
+    def _prompt(self, past: Sequence[Exchange], middles: Sequence[Sequence[int]], turn: Exchange) -> list[int]:
+        ids = list(self.frame.start)
+        for earlier, middle in zip(past, middles, strict=True):
+            ids += [*earlier.user[-_LONGEST_USER:], *self.frame.to_reply, *middle, *self.frame.to_user]
+        return [*ids, *turn.user[-_LONGEST_USER:], *self.frame.to_reply]
+
+    def _next(self, past: Sequence[Exchange], turn: Exchange, tokens: int) -> Sample:
+        student = self._prompt(past, [[SLOT] * tokens] * len(past), turn)
+        teacher = self._prompt(past, [e.reply[: self.cut] for e in past], turn)
+        rows, spoken = zip(*(self._read(e, e.reply) for e in past), strict=True)
+        return Sample(tokens, rows, spoken, (*student, *self._target(turn)), len(student), tuple(teacher), 0.0)
+
+    def _omitted(self, past: Sequence[Exchange], turn: Exchange) -> Sample:
+        prompt = self._prompt(past, [[]] * len(past), turn)
+        return Sample(0, (), (), (*prompt, *self._target(turn)), len(prompt), tuple(prompt), 0.0)
 
     def _repeat(self, turn: Exchange, tokens: int, rng: random.Random) -> Sample:
-        user = turn.user[-_LONGEST_USER:]
         reply = turn.reply[:_LONGEST_TARGET]
-        ids = [*self.frame.start, *user, *self.frame.to_reply, *[SLOT] * tokens, *self.frame.to_user]
-        ids += [*rng.choice(self.repeats), *self.frame.to_reply]
-        return Sample((self._row(turn, reply),), (*ids, *reply, self.frame.end), len(ids), (), 1.0)
+        prompt = self._prompt([turn], [[SLOT] * tokens], Exchange(rng.choice(self.repeats), ()))
+        row, spoken = self._read(turn, reply)
+        return Sample(tokens, (row,), (spoken,), (*prompt, *reply, self.frame.end), len(prompt), (), 1.0)
 
-    def _continue(self, turn: Exchange, tokens: int, rng: random.Random, likelihood: float) -> Sample | None:
+    def _continue(self, turn: Exchange, tokens: int, rng: random.Random) -> Sample | None:
         if len(turn.reply) < 24:
             return None
         at = rng.randrange(12, min(len(turn.reply) - 8, self.cut))
-        head = [*self.frame.start, *turn.user[-_LONGEST_USER:], *self.frame.to_reply]
+        head = self._prompt([], [], turn)
         target = turn.reply[at : at + _LONGEST_TARGET // 2]
+        row, spoken = self._read(turn, turn.reply[:at])
         student = [*head, *[SLOT] * tokens]
-        rows = (self._row(turn, turn.reply[:at]),)
-        return Sample(rows, (*student, *target), len(student), (*head, *turn.reply[:at]), likelihood)
+        return Sample(tokens, (row,), (spoken,), (*student, *target), len(student), (*head, *turn.reply[:at]), 0.0)
 
     def _target(self, turn: Exchange) -> tuple[int, ...]:
         whole = len(turn.reply) <= _LONGEST_TARGET
         return (*turn.reply, self.frame.end) if whole else turn.reply[:_LONGEST_TARGET]
 
 
-def batches(
+def samples(
     frame: Frame,
     real: Sequence[Sequence[Exchange]],
     generated: Sequence[Sequence[Exchange]],
@@ -259,96 +245,22 @@ def batches(
     mix: Mix,
     tail: int,
     cut: int,
-    token_budget: int,
     seed: int,
-) -> Iterator[Batch]:
-    """Endless training batches of at most ``token_budget`` padded tokens on each side, the same for a seed."""
+) -> Iterator[Sample]:
+    """Endless training samples, the same for a seed.
+
+    Raises:
+        CompressorError: no dialogue to draw from.
+    """
     rng = random.Random(seed)  # noqa: S311
     real, generated = [d for d in real if d], [d for d in generated if d]
     drawer = _Drawer(frame, mix, [tuple(prompts.encode_text(t)) for t in _REPEAT], tail=tail, cut=cut)
     if not real and not generated:
         raise CompressorError("the data holds no dialogue to train on")
     sizes, weights = list(mix.tokens), list(mix.tokens.values())
-    waiting: dict[int, list[Sample]] = {size: [] for size in sizes}
+    share = mix.generated if real and generated else float(bool(generated))
     while True:
         tokens = rng.choices(sizes, weights)[0]
-        if not waiting[tokens]:
-            waiting[tokens] = _pool(drawer, real, generated, tokens, rng)
-        yield make_batch(_take(waiting[tokens], tokens, token_budget, rng), tokens, frame)
-
-
-def _pool(
-    drawer: _Drawer,
-    real: Sequence[Sequence[Exchange]],
-    generated: Sequence[Sequence[Exchange]],
-    tokens: int,
-    rng: random.Random,
-) -> list[Sample]:
-    pool: list[Sample] = []
-    share = drawer.mix.generated if real and generated else float(bool(generated))
-    size = min(_POOL, 8 * (len(real) + len(generated)))
-    while len(pool) < size:
-        own = rng.random() < share
-        # the model's own words carry no knowledge of how real replies go on: distillation alone
-        sample = drawer.draw(rng.choice(generated if own else real), tokens, rng, 0.0 if own else 1.0)
+        sample = drawer.draw(rng.choice(generated if rng.random() < share else real), tokens, rng)
         if sample is not None:
-            pool.append(sample)
-    pool.sort(key=lambda s: max(len(s.ids), len(s.teacher) + len(s.ids) - s.first))
-    return pool
-
-
-def _take(pool: list[Sample], tokens: int, budget: int, rng: random.Random) -> list[Sample]:
-    """Cut a run of neighbours in length out of the sorted pool, as many as the budget holds."""
-    at = rng.randrange(len(pool))
-    taken: list[Sample] = []
-    widest = rows = longest_row = 0
-    while pool:
-        at = min(at, len(pool) - 1)
-        sample = pool[at]
-        wide = max(widest, len(sample.ids), len(sample.teacher) + len(sample.ids) - sample.first)
-        long = max([longest_row, *(len(r) + tokens for r in sample.rows)])
-        if taken and max(round_up(wide) * (len(taken) + 1), round_up(long) * (rows + len(sample.rows))) > budget:
-            break
-        widest, longest_row, rows = wide, long, rows + len(sample.rows)
-        taken.append(pool.pop(at))
-    return taken
-
-
-def make_batch(samples: Sequence[Sample], tokens: int, frame: Frame) -> Batch:
-    """Pad and index one batch.
-
-    ``predictors`` are flat positions in the decoder's rows whose hidden state predicts ``targets``;
-    ``taught`` are the places among the targets that a teacher at ``teacher_predictors`` speaks for.
-    """
-    import torch
-
-    rows = [r for s in samples for r in s.rows]
-    lengths = torch.tensor([len(r) for r in rows], dtype=torch.long)
-    encoder = pad_rows([[*r, *[frame.pad] * tokens] for r in rows], pad=frame.pad) if rows else torch.zeros(0, 0).long()
-    decoder = pad_rows([s.ids for s in samples], pad=frame.pad)
-    width = decoder.shape[1]
-    slots = (decoder == SLOT).flatten().nonzero().flatten()
-    predictors = [i * width + p for i, s in enumerate(samples) for p in range(s.first - 1, len(s.ids) - 1)]
-    targets = [t for s in samples for t in s.ids[s.first :]]
-    likelihood = [s.likelihood for s in samples for _ in s.ids[s.first :]]
-    with_teacher = [s for s in samples if s.teacher]
-    teacher = [[*s.teacher, *s.ids[s.first :]] for s in with_teacher]
-    teacher_ids = pad_rows(teacher, pad=frame.pad) if teacher else torch.zeros(0, 0).long()
-    wide = teacher_ids.shape[1] if teacher else 0
-    teacher_predictors = [
-        i * wide + p for i, s in enumerate(with_teacher) for p in range(len(s.teacher) - 1, len(teacher[i]) - 1)
-    ]
-    taught = [bool(s.teacher) for s in samples for _ in s.ids[s.first :]]
-    return Batch(
-        tokens=tokens,
-        encoder_ids=encoder,
-        encoder_lengths=lengths,
-        decoder_ids=decoder.clamp(min=0),
-        slots=slots,
-        predictors=torch.tensor(predictors),
-        targets=torch.tensor(targets),
-        likelihood=torch.tensor(likelihood),
-        teacher_ids=teacher_ids,
-        teacher_predictors=torch.tensor(teacher_predictors, dtype=torch.long),
-        taught=torch.tensor(taught).nonzero().flatten(),
-    )
+            yield sample

@@ -1,9 +1,8 @@
 """Training a memory-token compressor: the loop, its checkpoints and its log.
 
-Only the adapters and the compressor's few own tensors learn. On a GPU, feed batches of tens of thousands of
-tokens: small steps are bound by the launching of kernels and not by arithmetic. Layers can be compiled, once
-with dynamic shapes for encoder and decoder together, which pays in long runs. With ``steps`` a run is a
-function of its seed; with ``minutes`` it also depends on the machine's speed.
+Only the adapters and the compressor's few own tensors learn; each kind lies in one flat tensor, so that an
+optimizer step is a handful of kernels. With ``steps`` a run is a function of its seed; with ``minutes`` it
+also depends on the machine's speed.
 """
 
 from __future__ import annotations
@@ -11,15 +10,17 @@ from __future__ import annotations
 import json
 import math
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field
-from itertools import chain
+from itertools import chain, islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from rhea.compress.losses import likelihood_and_distillation
-from rhea.compress.network import CompressorNetwork
-from rhea.compress.samples import Batch, Exchange, Frame, Mix, batches
+from rhea.compress.network import CompressorNetwork, group_offsets
+from rhea.compress.packing import PROBED, Capacity, PackedBatch, packed, usable
+from rhea.compress.passes import PARTS, TrainingStep
+from rhea.compress.samples import Exchange, Frame, Mix, Sample, samples
 from rhea.errors import CompressorError
 
 if TYPE_CHECKING:
@@ -27,10 +28,14 @@ if TYPE_CHECKING:
 
     from rhea.models.prompts import PromptEncoder
 
-__all__ = ["Progress", "TrainingPlan", "compile_layers", "train"]
+__all__ = ["Progress", "TrainingPlan", "train"]
 
 CHECKPOINT = "checkpoint.safetensors"
 STATE = "checkpoint.json"
+_COMMON = 1e-3
+"""Share of all tokens at which one counts half as a hint."""
+_CALIBRATED = 8
+"""Batches that the common part of the states is measured on."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +45,7 @@ class TrainingPlan:
     Args:
         steps: optimizer steps; 0 when ``minutes`` alone decides.
         minutes: wall-clock limit; with it the learning rate follows the clock.
-        token_budget: padded tokens a micro-batch, on each side.
+        token_budget: tokens of the decoder's row in a micro-batch; the other rows follow from the data.
         accumulate: micro-batches a step.
         learning_rate: peak, for the adapters; ``own_rate`` for memory tokens, projection and gain.
         warmup: share of the run over which the rate rises.
@@ -48,8 +53,9 @@ class TrainingPlan:
         patience: validations without a better loss before stopping; 0 for never.
         checkpoint_every: steps between checkpoints.
         distillation: weight of the divergence from the teacher.
+        hint: weight at first of the hint that memory tokens name the reply's words (`hint_loss`), falling to
+            nothing over the share ``hinted`` of the run.
         mix: kinds of sample at first, and ``late_mix`` from the share ``switch`` of the run on.
-        compiled: compile layers and loss; pays off in long runs only, it takes minutes to begin with.
         workers: processes that build batches; 0 builds them in line.
     """
 
@@ -57,17 +63,18 @@ class TrainingPlan:
     minutes: float = 0.0
     token_budget: int = 32_768
     accumulate: int = 1
-    learning_rate: float = 5e-4
-    own_rate: float = 1e-3
+    learning_rate: float = 1e-3
+    own_rate: float = 2e-3
     warmup: float = 0.04
     clip: float = 1.0
     validate_every: int = 200
     patience: int = 0
     checkpoint_every: int = 0
-    compiled: bool = False
     workers: int = 0
     seed: int = 0
-    distillation: float = 2.0
+    distillation: float = 4.0
+    hint: float = 0.3
+    hinted: float = 0.4
     mix: Mix = field(default_factory=Mix)
     late_mix: Mix | None = None
     switch: float = 0.5
@@ -75,21 +82,19 @@ class TrainingPlan:
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """One line of the log: the step, losses in nats a token, tokens a second since the last line."""
+    """One line of the log: the step, losses in nats a token, tokens a second since the last line.
+
+    ``nll`` is of replies said again, ``kl`` the divergence from the teacher.
+    """
 
     step: int
     seconds: float
     nll: float
     kl: float
+    hint: float
     rate: float
     tokens_per_second: float
     validation: float | None = None
-
-
-def compile_layers(network: Any) -> None:
-    """Compile each decoder layer for any shape; equal layers share the compiled code."""
-    for layer in network.base_model.layers:
-        layer.compile(dynamic=True)
 
 
 def train(
@@ -109,8 +114,8 @@ def train(
     Args:
         compressor: what learns.
         prompts: tokenizer and chat template.
-        real: dialogues people and models wrote; their replies are also learnt by likelihood.
-        generated: the model's own dialogues, for distillation and reconstruction.
+        real: dialogues people and models wrote.
+        generated: dialogues that the model wrote itself.
         plan: see `TrainingPlan`.
         validate: a loss to keep the best state by; called between steps.
         folder: where checkpoints go.
@@ -153,23 +158,21 @@ class _Run:
         import torch
 
         self.compressor, self.plan = compressor, plan
-        self.cuda = compressor.device.type == "cuda"
-        self.compiled = plan.compiled
-        if self.compiled:
-            for network in (compressor.encoder, compressor.decoder, compressor.plain):
-                compile_layers(network)
+        self.work = TrainingStep(compressor, distillation=plan.distillation)
+        cuda = compressor.device.type == "cuda"
         groups = [
-            {"params": compressor.adapter_parameters(), "lr": plan.learning_rate},
-            {"params": compressor.own_parameters(), "lr": plan.own_rate},
+            {"params": [_flatten(compressor.adapter_parameters())], "lr": plan.learning_rate},
+            {"params": [_flatten([*compressor.own_parameters(), self.work.hint_scale])], "lr": plan.own_rate},
         ]
-        self.optimizer = torch.optim.AdamW(groups, betas=(0.9, 0.98), weight_decay=0.0, fused=self.cuda)
+        self.optimizer = torch.optim.AdamW(groups, betas=(0.9, 0.98), weight_decay=0.0, fused=cuda)
+        self.flat = [p for g in groups for p in g["params"]]  # type: ignore[attr-defined]
         self.peaks = [float(g["lr"]) for g in groups]  # type: ignore[arg-type]
         self.step = 0
         self.began = time.monotonic()
         self.log: list[Progress] = []
         self.best: tuple[float, dict[str, torch.Tensor]] | None = None
         self.since_best = 0
-        self._sums: dict[str, Any] = {}
+        self._sums: torch.Tensor | None = None
         self._tokens = 0
         self._marked = self.began
 
@@ -182,14 +185,13 @@ class _Run:
     def finished(self) -> bool:
         return self.progress() >= 1.0
 
-    def calibrated(self, stream: Iterator[Batch]) -> Iterator[Batch]:
-        """Take the states' common part from the first batch, which the stream then yields too."""
-        first = next(stream)
-        device = self.compressor.device
-        self.compressor.calibrate(first.encoder_ids.to(device), first.encoder_lengths.to(device))
-        return chain([first], stream)
+    def calibrated(self, stream: Iterator[PackedBatch]) -> Iterator[PackedBatch]:
+        """Take the states' common part from the first batches, which the stream then yields too."""
+        first = [next(stream) for _ in range(_CALIBRATED)]
+        self.work.calibrate(first)
+        return chain(first, stream)
 
-    def one_step(self, stream: Iterator[Batch]) -> None:
+    def one_step(self, stream: Iterator[PackedBatch]) -> None:
         import torch
 
         done = self.progress()
@@ -197,39 +199,39 @@ class _Run:
         factor = min(rising, 0.5 * (1 + math.cos(math.pi * done)) * 0.98 + 0.02)
         for group, peak in zip(self.optimizer.param_groups, self.peaks, strict=True):
             group["lr"] = peak * max(factor, 0.01)
+        hint = self.plan.hint * max(0.0, 1 - done / self.plan.hinted) if self.plan.hinted else 0.0
+        for flat in self.flat:
+            flat.grad.zero_()
         for _ in range(self.plan.accumulate):
-            batch = next(stream)
-            loss, parts = batch_loss(
-                self.compressor, batch, distillation=self.plan.distillation, compiled=self.compiled
-            )
-            (loss / self.plan.accumulate).backward()  # type: ignore[no-untyped-call]
-            self._note(batch, parts)
-        parameters = [p for g in self.optimizer.param_groups for p in g["params"]]
-        torch.nn.utils.clip_grad_norm_(parameters, self.plan.clip, foreach=True)
+            self._note(next(stream), hint)
+        for flat in self.flat:
+            flat.grad.div_(self.plan.accumulate)
+        torch.nn.utils.clip_grad_norm_(self.flat, self.plan.clip)
         self.optimizer.step()
-        self.optimizer.zero_grad(set_to_none=True)
         self.step += 1
 
-    def _note(self, batch: Batch, parts: dict[str, torch.Tensor]) -> None:
-        for name, value in parts.items():
-            self._sums[name] = self._sums.get(name, 0.0) + value  # stays on the device: no waiting
-        self._tokens += batch.encoder_ids.numel() + batch.decoder_ids.numel() + batch.teacher_ids.numel()
+    def _note(self, batch: PackedBatch, hint: float) -> None:
+        parts = self.work.run(batch, hint=hint)
+        self._sums = parts.clone() if self._sums is None else self._sums + parts  # stays on the device: no waiting
+        self._tokens += len(batch.encoder_ids) + len(batch.decoder_ids) + len(batch.teacher_ids)
 
     def entry(self, validation: float | None) -> Progress:
         now = time.monotonic()
-        sums = {name: float(value) for name, value in self._sums.items()}
-        means = {name: sums[name] / max(1e-6, sums[f"{name}_weight"]) for name in ("nll", "kl") if name in sums}
+        values = self._sums.tolist() if self._sums is not None else [0.0] * len(PARTS)
+        sums = dict(zip(PARTS, values, strict=True))
+        steps = max(1, self.step - (self.log[-1].step if self.log else 0)) * self.plan.accumulate
         entry = Progress(
             step=self.step,
             seconds=round(now - self.began, 1),
-            nll=round(means.get("nll", 0.0), 4),
-            kl=round(means.get("kl", 0.0), 4),
+            nll=round(sums["nll"] / max(1e-6, sums["nll_weight"]), 4),
+            kl=round(sums["kl"] / max(1e-6, sums["kl_weight"]), 4),
+            hint=round(sums["hint"] / steps, 4),
             rate=self.optimizer.param_groups[0]["lr"],
             tokens_per_second=round(self._tokens / max(1e-6, now - self._marked)),
             validation=None if validation is None else round(validation, 4),
         )
         self.log.append(entry)
-        self._sums, self._tokens, self._marked = {}, 0, now
+        self._sums, self._tokens, self._marked = None, 0, now
         return entry
 
     def judge(self, loss: float | None) -> bool:
@@ -288,36 +290,19 @@ class _Run:
             self.best = (float(state["best"]), _with_prefix(tensors, "best."))
 
 
-def batch_loss(
-    compressor: CompressorNetwork, batch: Batch, *, distillation: float = 1.0, compiled: bool = False
-) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
-    """Loss of one batch with its graph, and its parts for the log."""
+def _flatten(parameters: Sequence[torch.nn.Parameter]) -> torch.nn.Parameter:
+    """One flat parameter whose parts the given ones become, values and gradients alike."""
     import torch
 
-    device = compressor.device
-
-    def move(tensor: torch.Tensor) -> torch.Tensor:
-        return tensor.to(device, non_blocking=True)
-
-    memory = None
-    if len(batch.encoder_lengths):
-        memory = compressor.encode(move(batch.encoder_ids), move(batch.encoder_lengths), batch.tokens)
-    hidden = compressor.decode(move(batch.decoder_ids), move(batch.slots), memory)
-    teacher = None
-    if len(batch.taught):
-        with torch.no_grad():
-            states = compressor.plain.base_model(move(batch.teacher_ids), use_cache=False).last_hidden_state
-            teacher = states.flatten(0, 1)[move(batch.teacher_predictors)]
-    return likelihood_and_distillation(
-        hidden.flatten(0, 1)[move(batch.predictors)],
-        compressor.plain.get_output_embeddings().weight.detach(),
-        move(batch.targets),
-        move(batch.likelihood),
-        teacher,
-        move(batch.taught),
-        distillation=distillation,
-        compiled=compiled,
-    )
+    flat = torch.nn.Parameter(torch.cat([p.detach().float().flatten() for p in parameters]))
+    flat.grad = torch.zeros_like(flat)
+    at = 0
+    for p in parameters:
+        part = slice(at, at + p.numel())
+        p.data = flat.data[part].view(p.shape)
+        p.grad = flat.grad[part].view(p.shape)
+        at += p.numel()
+    return flat
 
 
 def _stream(
@@ -329,27 +314,31 @@ def _stream(
     mix: Mix,
     *,
     skip: int,
-) -> Iterator[Batch]:
-    frame = Frame.of(prompts)
+) -> Iterator[PackedBatch]:
+    frame, spec = Frame.of(prompts), compressor.spec
+    offsets = group_offsets(spec.trained_tokens)
+    rarity = _rarity([*real, *generated], spec.base.vocabulary)
 
-    def make(seed: int) -> Iterator[Batch]:
-        return batches(
-            frame,
-            real,
-            generated,
-            prompts,
-            mix=mix,
-            tail=compressor.spec.user_tail,
-            cut=compressor.spec.cut,
-            token_budget=plan.token_budget,
-            seed=seed,
-        )
+    def draw(seed: int) -> Iterator[Sample]:
+        return usable(samples(frame, real, generated, prompts, mix=mix, tail=spec.user_tail, cut=spec.cut, seed=seed))
+
+    capacity = Capacity.for_budget(plan.token_budget, list(islice(draw(plan.seed), PROBED)))
+
+    def make(seed: int) -> Iterator[PackedBatch]:
+        return packed(draw(seed), capacity, offsets, rarity)
 
     if plan.workers:
         from rhea.compress.feeding import parallel
 
         return parallel(make, workers=plan.workers, seed=plan.seed + skip)
     return make(plan.seed + skip)
+
+
+def _rarity(dialogues: Sequence[Sequence[Exchange]], vocabulary: int) -> list[float]:
+    """Weight of each token as a hint: near 1 for rare ones, small for those that every reply has."""
+    counts = Counter(t for d in dialogues for e in d for t in e.reply)
+    whole = max(1, sum(counts.values()))
+    return [_COMMON / (_COMMON + counts[t] / whole) for t in range(vocabulary)]
 
 
 def _with_prefix(tensors: dict[str, Any], prefix: str) -> dict[str, Any]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 from importlib import import_module
+from itertools import islice
 from pathlib import Path
 
 import pytest
@@ -33,12 +34,24 @@ from rhea.compress.format import (
     read_folder,
 )
 from rhea.compress.generate import GenerationPlan, generate_dialogues
-from rhea.compress.losses import likelihood_and_distillation
+from rhea.compress.losses import hint_loss, likelihood_and_distillation
 from rhea.compress.memory_tokens import MemoryTokenCompressor, from_blob, to_blob
 from rhea.compress.mixed import SLOT, embed_mixed, render_mixed
 from rhea.compress.network import CompressorNetwork
-from rhea.compress.recipe import nested_sizes, save_compressor, split_dialogues
-from rhea.compress.samples import Dialogue, Exchange, Frame, Mix, batches, held_out, read_dialogues
+from rhea.compress.packing import Capacity, pack, packed
+from rhea.compress.passes import TrainingStep
+from rhea.compress.recipe import group_sizes, save_compressor, split_dialogues
+from rhea.compress.samples import (
+    Dialogue,
+    Exchange,
+    Frame,
+    Mix,
+    Sample,
+    encoder_row,
+    held_out,
+    read_dialogues,
+    samples,
+)
 from rhea.compress.train import TrainingPlan, train
 from rhea.errors import CompressorError
 from rhea.models.prompts import PromptEncoder
@@ -223,10 +236,12 @@ class TestCompressor:
         assert torch.equal(memory[:8], changed[:8])
         assert not torch.equal(memory[8:], changed[8:])
 
-    def test_fewer_tokens_are_a_prefix(self, prompts, network, folder):
+    def test_each_size_has_its_own_embeddings(self, prompts, network, folder):
         four = MemoryTokenCompressor.load(folder, network, prompts)
         two = MemoryTokenCompressor.load(folder, network, prompts, tokens=2)
-        torch.testing.assert_close(two.encode([("u", "reply")])[0], four.encode([("u", "reply")])[0][:2])
+        memory = two.encode([("u", "reply")])[0]
+        assert memory.shape[0] == 2
+        assert not torch.allclose(memory, four.encode([("u", "reply")])[0][:2])
         assert two.id != four.id
         with pytest.raises(CompressorError, match="2, 4"):
             MemoryTokenCompressor.load(folder, network, prompts, tokens=3)
@@ -315,6 +330,12 @@ def exchange(user: str, reply: str, prompts: PromptEncoder) -> Exchange:
     return Exchange(tuple(prompts.encode_text(user)), tuple(prompts.encode_text(reply)))
 
 
+def packed_batches(prompts, network, dialogues, mix: Mix, budget: int):
+    drawn = samples(Frame.of(prompts), dialogues, dialogues, prompts, mix=mix, tail=8, cut=32, seed=0)
+    capacity = Capacity.for_budget(budget, list(islice(drawn, 100)))
+    return packed(drawn, capacity, {2: 0, 4: 2}, [1.0] * 260)
+
+
 class TestTraining:
     @pytest.fixture
     def dialogues(self, prompts):
@@ -326,12 +347,12 @@ class TestTraining:
             parts = CompressorNetwork(network, make_spec(network, prompts))
             plan = TrainingPlan(
                 steps=steps,
-                token_budget=300,
+                token_budget=600,
                 validate_every=4,
                 learning_rate=1e-2,
                 own_rate=1e-2,
                 warmup=0.0,
-                mix=Mix(tokens={4: 1.0}),
+                mix=Mix(repeat=1, next=0, continued=0, omitted=0, tokens={4: 1.0}),
             )
             return [entry.nll for entry in train(parts, prompts, dialogues, [], plan)]
 
@@ -340,9 +361,7 @@ class TestTraining:
         assert run(4) == run(4)
 
     def test_resuming_goes_on_where_it_stopped(self, prompts, network, dialogues, tmp_path):
-        plan = TrainingPlan(
-            steps=6, token_budget=400, validate_every=2, checkpoint_every=2, compiled=False, mix=Mix(tokens={4: 1.0})
-        )
+        plan = TrainingPlan(steps=6, token_budget=400, validate_every=2, checkpoint_every=2, mix=Mix(tokens={4: 1.0}))
         parts = CompressorNetwork(network, make_spec(network, prompts))
         train(parts, prompts, dialogues, [], replace(plan, steps=4), validate=lambda: 1.0, folder=tmp_path)
         again = CompressorNetwork(network, make_spec(network, prompts), seed=3)
@@ -372,42 +391,72 @@ class TestTraining:
         torch.manual_seed(0)
         hidden, head = torch.randn(7, 5, requires_grad=True), torch.randn(11, 5)
         targets, weight = torch.randint(0, 11, (7,)), torch.rand(7)
-        teacher, taught = torch.randn(3, 5), torch.tensor([1, 4, 6])
-        loss, _ = likelihood_and_distillation(hidden, head, targets, weight, teacher, taught, distillation=2.0)
+        teacher, share = torch.randn(7, 5), torch.tensor([0.0, 2, 0, 0, 2, 0, 2])
+        loss, nll, kl = likelihood_and_distillation(hidden, head, targets, weight, teacher, share)
         (own,) = torch.autograd.grad(loss, hidden)
         logits = hidden @ head.T
-        nll = (torch.nn.functional.cross_entropy(logits, targets, reduction="none") * weight).sum()
+        expected_nll = (torch.nn.functional.cross_entropy(logits, targets, reduction="none") * weight).sum()
         goal = (teacher @ head.T).log_softmax(-1)
-        kl = torch.nn.functional.kl_div(logits[taught].log_softmax(-1), goal, log_target=True, reduction="sum")
-        expected = (nll + 2 * kl) / 7
-        (gradient,) = torch.autograd.grad(expected, hidden)
-        torch.testing.assert_close(loss, expected.detach())
+        each = torch.nn.functional.kl_div(logits.log_softmax(-1), goal, log_target=True, reduction="none").sum(-1)
+        expected_kl = (each * share).sum()
+        (gradient,) = torch.autograd.grad(expected_nll + expected_kl, hidden)
+        torch.testing.assert_close((nll, kl), (expected_nll.detach(), expected_kl.detach()))
+        torch.testing.assert_close(loss, nll + kl)
         torch.testing.assert_close(own, gradient)
 
-    def test_batches_align_student_and_teacher(self, prompts, dialogues):
-        frame = Frame.of(prompts)
-        stream = batches(
-            frame, dialogues, dialogues, prompts, mix=Mix(tokens={2: 1.0}), tail=8, cut=32, token_budget=900, seed=0
-        )
-        for _ in range(20):
-            batch = next(stream)
-            assert len(batch.slots) == batch.tokens * len(batch.encoder_lengths)
-            flat = batch.decoder_ids.flatten()
-            assert torch.equal(flat[batch.predictors + 1], batch.targets)
-            assert torch.equal(batch.teacher_ids.flatten()[batch.teacher_predictors + 1], batch.targets[batch.taught])
-            assert batch.decoder_ids.numel() <= 900
+    def test_batches_align_student_and_teacher(self, prompts, network, dialogues):
+        for batch in islice(packed_batches(prompts, network, dialogues, Mix(tokens={2: 0.5, 4: 0.5}), 900), 20):
+            real = (batch.likelihood + batch.share) > 0
+            said = batch.targets[real]
+            assert len(said) > 0
+            assert torch.equal(batch.decoder_ids[batch.predictors + 1][real], said)
+            taught = batch.share > 0
+            assert torch.equal(batch.teacher_ids[batch.teacher_predictors + 1][taught], batch.targets[taught])
+            for row in ("encoder", "decoder", "teacher"):
+                spans, places = getattr(batch, f"{row}_spans"), getattr(batch, f"{row}_places")
+                assert spans[-1] == len(places)
+                assert (spans.diff() >= 0).all()
+                assert torch.equal((places == 0).nonzero().flatten(), spans[:-1][spans.diff() > 0].long())
+            assert len(batch.encoder_slots) == len(batch.decoder_slots) == len(batch.memory)
 
-    def test_memory_reaches_the_decoder(self, prompts, network, dialogues):
+    def test_packed_passes_equal_the_padded_ones(self, prompts, network, dialogues):
+        """What training computes is what the compressor later does: merged weights, packed rows, slots."""
         parts = CompressorNetwork(network, make_spec(network, prompts))
-        frame = Frame.of(prompts)
-        mix = Mix(next=0, omitted=0, continued=0, tokens={4: 1.0})
-        stream = batches(frame, dialogues, [], prompts, mix=mix, tail=8, cut=32, token_budget=400, seed=0)
-        batch = next(stream)
-        memory = parts.encode(batch.encoder_ids, batch.encoder_lengths, 4)
-        hidden = parts.decode(batch.decoder_ids, batch.slots, memory)
-        hidden.float().pow(2).sum().backward()
-        assert parts.memory_tokens.grad is not None
-        assert parts.memory_tokens.grad[:4].abs().sum() > 0
+        torch.manual_seed(2)
+        for parameter in (*parts.adapter_parameters(), *parts.own_parameters()):
+            parameter.data.add_(0.05 * torch.randn_like(parameter))
+        frame, turn, next_turn = Frame.of(prompts), *dialogues[0]
+        row = encoder_row(turn.user, turn.reply, end=frame.end, tail=8, cut=32)
+        prompt = [*frame.start, *turn.user, *frame.to_reply, *[SLOT] * 4, *frame.to_user, *next_turn.user]
+        ids = (*prompt, *frame.to_reply, *next_turn.reply, frame.end)
+        first = len(ids) - len(next_turn.reply) - 1
+        sample = Sample(4, (row,), (len(turn.reply),), ids, first, (), 1.0)
+        other = replace(sample, rows=(row[::-1],))
+        capacity = Capacity.for_budget(4 * len(ids), [sample, other])
+        batch = pack([other, sample, other], capacity, {2: 0, 4: 2}, [1.0] * 260)
+        step = TrainingStep(parts)
+        nll, weight, *_ = step.run(batch).tolist()
+        assert weight == 3 * (len(ids) - first)
+
+        def padded(row: tuple[int, ...]) -> float:
+            memory = parts.encode(torch.tensor([[*row, 0, 0, 0, 0]]), torch.tensor([len(row)]), 4)
+            given = torch.tensor([ids])
+            hidden = parts.decode(given.clamp(min=0), (given == SLOT).flatten().nonzero().flatten(), memory)
+            logits = network.get_output_embeddings()(hidden[0, first - 1 : -1])
+            return torch.nn.functional.cross_entropy(logits, given[0, first:], reduction="sum").item()
+
+        assert nll == pytest.approx(2 * padded(row[::-1]) + padded(row), rel=1e-4)
+        for parameter in (parts.memory_tokens, *parts.adapter_parameters()):
+            assert parameter.grad is not None
+            assert parameter.grad.abs().sum() > 0
+
+    def test_a_hint_draws_memory_towards_its_words(self):
+        torch.manual_seed(0)
+        table, scale = torch.randn(20, 8), torch.tensor(20.0)
+        slots, ids, weights = torch.tensor([0, 1]), torch.tensor([3, 7]), torch.ones(2)
+        right = hint_loss(table[[3, 7]], table, scale, slots, ids, weights)
+        wrong = hint_loss(table[[7, 3]], table, scale, slots, ids, weights)
+        assert right < wrong
 
     def test_one_dialogue_in_ten_is_held_out(self):
         dialogues = [Dialogue(f"d{i}", (("u", "r"),)) for i in range(1000)]
@@ -418,8 +467,8 @@ class TestTraining:
         assert sum(map(len, ids)) == 1000 == len(set.union(*ids))
 
     def test_group_sizes(self):
-        assert nested_sizes(8) == pytest.approx({4: 0.38 / 3, 16: 0.38 / 3, 32: 0.38 / 3, 8: 0.62})
-        assert set(nested_sizes(1)) == {1, 2, 4}
+        assert group_sizes(8) == pytest.approx({4: 0.08, 16: 0.08, 32: 0.08, 8: 0.76})
+        assert set(group_sizes(1)) == {1, 2, 4}
 
 
 class TestData:
