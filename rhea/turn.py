@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING
 from rhea.assemble import Assembled, assemble, check_question
 from rhea.errors import ReplyNotSaved, RheaError, StoreError
 from rhea.instructions.detect import Detection
-from rhea.instructions.in_force import choose, in_force
+from rhea.instructions.in_force import by_turn, choose, in_force
 from rhea.intake import accept
 from rhea.observe import step
 from rhea.recall.work import settle
@@ -152,6 +152,7 @@ def build(
                 mode=settings.recall_mode,
                 scope=settings.recall,
                 before_position=record.position,
+                pinned=by_turn(kept),
             )
 
     with step("assemble"):

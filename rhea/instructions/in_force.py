@@ -16,7 +16,7 @@ from rhea.types import Instruction, InstructionKind, InstructionStatus
 if TYPE_CHECKING:
     from rhea.embed import Embedder
 
-__all__ = ["choose", "in_force", "instruction_lines", "render_question", "render_system"]
+__all__ = ["by_turn", "choose", "in_force", "instruction_lines", "render_question", "render_system"]
 
 _SHOWN = 3
 """How many of the largest rules an error names."""
@@ -126,6 +126,12 @@ def instruction_lines(kept: Sequence[Instruction]) -> list[str]:
             lines.append(instruction.text)
         last = instruction
     return lines
+
+
+def by_turn(kept: Sequence[Instruction]) -> dict[int, str]:
+    """The lines of each turn that brought instructions, by its id: what of its text stands in the context."""
+    turns = {i.source_turn_id for i in kept if i.source_turn_id is not None}
+    return {t: "\n".join(instruction_lines([i for i in kept if i.source_turn_id == t])) for t in turns}
 
 
 def render_system(kept: Sequence[Instruction]) -> str:

@@ -16,7 +16,7 @@ from typing import Literal
 
 from rhea.types import RecallMode
 
-__all__ = ["T_COMPRESSED", "T_RAW", "Candidate", "Choice", "decide"]
+__all__ = ["PINNED", "T_COMPRESSED", "T_RAW", "Candidate", "Choice", "decide"]
 
 T_COMPRESSED = 0.5
 T_RAW = 0.7
@@ -31,8 +31,13 @@ _FIRST_USER_SHARE = 0.15
 """Share for the user's own text of the first exchange: it often says what the whole conversation is about."""
 
 Kept = Literal["", "first", "last"]
+_PINNED_SHARE = 0.33
+"""Share for messages that brought instructions in force, newest first; their rules stand beside the question anyway."""
+_PINNED_RANK = 2.5
 _KEPT_RANK: dict[Kept, float] = {"last": 2.0, "first": 1.5}
 """What is kept whatever its score is also the last to go when the final count is over the budget."""
+PINNED = "brought an instruction in force"
+"""The reason given for a message that is kept for its instruction."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +58,8 @@ class Candidate:
     """Tokens as a digest, when there is one that is shorter."""
     day: int = 0
     kept: Kept = ""
+    pinned: bool = False
+    """The user's short message that brought an instruction in force: it stands whole where it fits its share."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,7 +106,7 @@ class _Basket:
             if candidate.key in self.chosen:
                 continue
             recent = candidate.kept == "last"
-            rank = _KEPT_RANK.get(candidate.kept, candidate.score)
+            rank = _PINNED_RANK if candidate.pinned else _KEPT_RANK.get(candidate.kept, candidate.score)
             self.chosen[candidate.key] = Choice(
                 candidate.key, verbatim or candidate.digest is None, reason, recent, rank
             )
@@ -132,11 +139,21 @@ def decide(candidates: Sequence[Candidate], budget: int, mode: RecallMode, *, da
         Choices by message id; what is not in it is omitted.
     """
     basket = _Basket(max(budget, 0), day_cost)
+    _pin(candidates, basket)
     if mode == "paper":
         _by_thresholds(candidates, basket)
     else:
         _by_value(candidates, basket)
     return basket.chosen
+
+
+def _pin(candidates: Sequence[Candidate], basket: _Basket) -> None:
+    """Messages that brought instructions in force, newest first, inside their share."""
+    share = int(basket.budget * _PINNED_SHARE)
+    for candidate in sorted((c for c in candidates if c.pinned), key=lambda c: -c.order):
+        before = basket.used
+        if basket.take([(candidate, True)], PINNED, limit=share):
+            share -= basket.used - before
 
 
 def _by_thresholds(candidates: Sequence[Candidate], basket: _Basket) -> None:

@@ -19,7 +19,7 @@ from rhea.recall.cache import IndexCache
 from rhea.recall.calibration import Calibration, calibration_for
 from rhea.recall.chunks import split_to_fit
 from rhea.recall.dates import asks_for_time
-from rhea.recall.decide import Candidate, Choice, Kept, decide
+from rhea.recall.decide import PINNED, Candidate, Choice, Kept, decide
 from rhea.recall.field import Field
 from rhea.recall.index import ConversationIndex
 from rhea.recall.planned import RecallPlan
@@ -52,6 +52,8 @@ _NEAR = 64
 _OTHERS = 8
 """Most other conversations that one question looks at."""
 _COUNTS_KEPT = 65_536
+_PINNED_CHARACTERS = 300
+"""A message that brought an instruction in force is kept whole up to this length; of a longer one the rule stands."""
 
 
 class Recall:
@@ -114,7 +116,7 @@ class Recall:
         mode: RecallMode = "budget",
         scope: RecallScope = "conversation",
         before_position: int | None = None,
-        _again: bool = False,
+        pinned: Mapping[int, str] | None = None,
     ) -> RecallPlan:
         """Choose what of the past enters the context of one question.
 
@@ -128,20 +130,22 @@ class Recall:
             mode: `budget` or `paper`.
             scope: this conversation, or all of the user's.
             before_position: position of this turn; only earlier ones are recalled.
+            pinned: turns that brought an instruction in force, by id, and what of their text stands in the context
+                anyway; the user's text of a short one is kept whole.
         """
         field = self._field(owner, conversation_id, query, scope, before_position)
         with step("embed"):
             asked = self.ask(query, field.speakers)
         with self.cache.lock:
             scores = score_messages(field, asked, self.calibration)
-            rows = _shortlist(field, scores.score, budget, mode)
+            rows = _shortlist(field, scores.score, budget, mode, list(pinned or ()))
             ids = np.unique(field.turn_ids[rows]).tolist()
             turns = {t.id: t for t in self._store.turns_by_id(owner, ids)}
             if len(turns) < len(ids):
                 # Turns were erased since the indexes were made; the next question gets new ones.
                 self.cache.drop(owner)
             days = asks_for_time(query) or budget >= _DAYS_FROM
-            measured = self._candidates(field, scores, rows, turns, count, counter)
+            measured = self._candidates(field, scores, rows, turns, count, counter, pinned or {})
             choices = decide(measured, budget, mode, day_cost=_DAY_COST if days else 0)
             return _assemble(field, scores, turns, choices, measured, days, self.calibration, mode)
 
@@ -169,6 +173,7 @@ class Recall:
         turns: dict[int, TurnRecord],
         count: Callable[[str], int],
         counter: str,
+        pinned: Mapping[int, str],
     ) -> list[Candidate]:
         wanted = set(rows)
         found: list[Candidate] = []
@@ -195,6 +200,7 @@ class Recall:
                         digest=small if small is not None and small < raw else None,
                         day=day_of(raw_part(message)),
                         kept=kept,
+                        pinned=turn.id in pinned and _stays_whole(message, pinned[turn.id]),
                     )
                 )
         return found
@@ -233,8 +239,16 @@ def _kept(current: ConversationIndex, turn: TurnRecord) -> Kept:
     return "first" if turn.position == int(current.positions[0]) else ""
 
 
-def _shortlist(field: Field, score: NDArray[np.float32], budget: int, mode: RecallMode) -> list[int]:
-    """Rows that can matter: the best messages, well over what fits, and the first and the last exchange.
+def _stays_whole(message: Message, standing: str) -> bool:
+    """A short message of the user's that holds more than the instructions taken from it."""
+    text = message.text.strip()
+    return message.role == "user" and len(text) <= _PINNED_CHARACTERS and text not in standing
+
+
+def _shortlist(
+    field: Field, score: NDArray[np.float32], budget: int, mode: RecallMode, pinned: Sequence[int]
+) -> list[int]:
+    """Rows that can matter: the best messages, well over what fits, the first and last exchange, the pinned turns.
 
     Token counts are not known yet, so length in characters stands for them, on the low side.
     """
@@ -246,6 +260,8 @@ def _shortlist(field: Field, score: NDArray[np.float32], budget: int, mode: Reca
     best = best[: max(_FEWEST, int(np.searchsorted(cost, _SURPLUS * budget)) + 1)]
     own = field.current.positions
     rows = np.union1d(best, np.flatnonzero((own == own[0]) | (own == own[-1])) if len(own) else best)
+    if pinned:
+        rows = np.union1d(rows, np.flatnonzero(np.isin(field.turn_ids, pinned)))
     if mode == "paper":
         # The paper decides on whole turns.
         rows = np.union1d(rows, np.flatnonzero(np.isin(field.turn_ids, field.turn_ids[best])))
@@ -279,7 +295,7 @@ def _assemble(
         whole = len(parts) == len(turn.messages) and all(p.verbatim for p in parts)
         row = max((r for r in (field.row(m.id) for m, _ in chosen) if r is not None), key=lambda r: scores.score[r])
         said = {name: float(values[row]) for name, values in scores.channels.items()}
-        kept = next((c.reason for _, c in chosen if "exchange" in c.reason), None)
+        kept = next((c.reason for _, c in chosen if "exchange" in c.reason or c.reason == PINNED), None)
         reason = kept or why_chosen(said, calibration, choices[int(field.message_ids[row])].reason)
         cost = sum(tokens[m.id].raw if c.verbatim else tokens[m.id].digest or tokens[m.id].raw for m, c in chosen)
         episodes.append(

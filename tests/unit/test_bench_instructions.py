@@ -15,8 +15,10 @@ from rhea.bench.instructions import measure_detection
 from rhea.bench.retention import measure_retention
 from rhea.bench.scenarios import held_out, measure_scenarios
 from rhea.errors import ImportFormatError, SettingsError
+from rhea.memory import Conversation
 from rhea.models.counting import FallbackCounter
-from rhea.testing import HashEmbedder
+from rhea.settings import Settings
+from rhea.testing import HashEmbedder, memory_database
 from rhea.types import ChatMessage
 
 
@@ -77,6 +79,48 @@ def test_retention_misses_what_was_never_taken_as_an_instruction(tmp_path: Path)
         counter=FallbackCounter(),
     )
     assert found["verbatim"] == 0.0
+
+
+LATER = "Our harbour has two piers. From now on answer in one sentence. The ferry leaves from the northern one."
+
+
+def rule_in_the_third_turn(path: Path) -> Path:
+    turns = [{"user": f"What is written on stone number {n}?", "reply": f"Number {n}."} for n in range(2)]
+    return written(path, [{"id": "a", "turns": [*turns, {"user": LATER, "reply": "Aye.", "rule": True}]}])
+
+
+def test_retention_finds_the_whole_of_a_short_message_that_came_later(tmp_path: Path) -> None:
+    found = measure_retention(
+        rule_in_the_third_turn(tmp_path / "a.jsonl"),
+        bundled("filler.jsonl"),
+        tokens=3000,
+        budget=512,
+        embedder=HashEmbedder(),
+        counter=FallbackCounter(),
+    )
+    assert found["verbatim"] == 1.0
+    assert found["largest_context"] <= 512
+
+
+def context_after(chat: Conversation) -> str:
+    for number in range(30):
+        chat.begin(f"A few words about lighthouse number {number} and its keeper, please.").commit("Tall. " * 30)
+    return "\n".join(m["content"] for m in chat.begin("A few words about lighthouse number 30, please.").messages)
+
+
+def test_a_message_stands_whole_as_long_as_its_rule_is_in_force_and_not_twice() -> None:
+    with memory_database(settings=Settings(budget=400, background=False)) as memory:
+        kept = memory.conversation("kept", user="ada")
+        kept.begin("Hello.").commit("Hi.")
+        kept.begin(LATER).commit("Aye.")
+        assert LATER in context_after(kept)
+        (rule,) = kept.instructions.list()
+        kept.instructions.revoke(rule.id)
+        assert LATER not in context_after(kept)
+        bare = memory.conversation("bare", user="ada")
+        bare.begin("Hello.").commit("Hi.")
+        bare.begin("From now on answer in one sentence.").commit("Aye.")
+        assert context_after(bare).count("User: From now on answer in one sentence.") == 0
 
 
 class Parrot(FallbackCounter):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from rhea.errors import InstructionsExceedBudget
-from rhea.instructions.in_force import choose, in_force, instruction_lines, render_question, render_system
+from rhea.instructions.in_force import by_turn, choose, in_force, instruction_lines, render_question, render_system
 from rhea.testing import HashEmbedder
 from rhea.types import Instruction, InstructionKind, InstructionStatus, Scope
 
@@ -102,3 +102,9 @@ def test_neighbours_of_one_message_stand_as_they_were_written() -> None:
 def test_sentences_of_different_messages_stand_apart() -> None:
     kept = [given(1, "Use bullets.", turn=5, start=0), given(2, "Be brief.", turn=6, start=13)]
     assert instruction_lines(kept) == ["Use bullets.", "Be brief."]
+
+
+def test_what_stands_of_a_turn_is_told_by_its_id() -> None:
+    text = "Use bullets. Be brief."
+    rules = [given(1, text[:12], turn=5, start=0), given(2, text[13:], turn=5, start=13), given(3, "By hand.")]
+    assert by_turn([*rules, given(4, "Rhyme.", turn=6, start=30)]) == {5: text, 6: "Rhyme."}

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rhea.recall.decide import Candidate, decide
+from rhea.recall.decide import PINNED, Candidate, decide
 from rhea.types import RecallMode
 
 
@@ -117,3 +119,20 @@ def test_the_users_opening_words_stay_whatever_their_score() -> None:
     assert chosen[1].verbatim
     assert chosen[1].rank > max(c.rank for key, c in chosen.items() if key not in (1, 40))
     assert 1 not in decide([opening, *others], 400, "budget")  # more than its share of a small budget
+
+
+def pinned(turn: int, user: int) -> Candidate:
+    return replace(exchange(turn, 0.0, user=user)[0], pinned=True)
+
+
+def test_a_pinned_message_enters_whatever_it_scores_in_either_mode() -> None:
+    for mode in ("budget", "paper"):
+        chosen = decide([pinned(1, 60), *exchange(2, 0.95), *exchange(3, 0.9)], 200, mode)  # type: ignore[arg-type]
+        assert chosen[10].verbatim
+        assert chosen[10].reason == PINNED
+        assert chosen[10].rank > max(c.rank for key, c in chosen.items() if key != 10)
+
+
+def test_pinned_messages_take_their_share_alone_and_the_newest_come_first() -> None:
+    chosen = decide([pinned(1, 60), pinned(2, 60), pinned(3, 60), *exchange(4, 0.9)], 400, "budget")
+    assert {key for key, c in chosen.items() if c.reason == PINNED} == {20, 30}
