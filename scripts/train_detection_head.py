@@ -22,7 +22,7 @@ from sklearn.model_selection import GroupKFold
 
 from rhea.embed import SentenceTransformerEmbedder
 from rhea.instructions.head import signal_features
-from rhea.instructions.patterns import SIGNALS, signals
+from rhea.instructions.patterns import NEUTRAL, SIGNALS, signals
 from rhea.instructions.sentences import split_sentences
 
 HERE = Path(__file__).parent
@@ -98,6 +98,18 @@ def main() -> int:
     grid = np.round(np.arange(0.3, 0.95, 0.01), 2)
     # patterns veto most of what passes here: the mildest threshold that lets 5 % of these hard sentences through
     threshold = float(next((t for t in grid if (held_out[y == 0] >= t).mean() <= 0.05), grid[-1]))
+    speaks = np.array([name not in NEUTRAL for name in SIGNALS])
+    bare = ~x[:, embedder.dim :][:, speaks].any(axis=1)
+    # no pattern speaks for such a sentence: the head alone must be surer
+    bare_grid = grid[grid >= threshold]
+    bare_threshold = float(
+        next((t for t in bare_grid if (held_out[(y == 0) & bare] >= t).mean() <= 0.01), bare_grid[-1])
+    )
+    print(
+        f"{bare.sum()} sentences without a sign ({y[bare].sum()} standing): recall "
+        f"{(held_out[(y == 1) & bare] >= bare_threshold).mean():.3f}, false positives "
+        f"{(held_out[(y == 0) & bare] >= bare_threshold).mean():.3f} at {bare_threshold}"
+    )
     print(
         f"{len(y)} sentences ({y.sum()} standing) from {groups[-1] + 1} patterns; by pattern held out: "
         f"F1 {f1_score(y, held_out >= threshold):.3f}, recall {(held_out[y == 1] >= threshold).mean():.3f}, "
@@ -108,6 +120,7 @@ def main() -> int:
     head = {
         "embedder": embedder.id,
         "threshold": threshold,
+        "bare_threshold": bare_threshold,
         "bias": round(float(fitted.intercept_[0]), 4),
         "signal_weights": dict(zip(SIGNALS, weights[embedder.dim :], strict=True)),
         "vector_weights": weights[: embedder.dim],

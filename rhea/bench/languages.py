@@ -1,6 +1,5 @@
 """Which language a reply is in, by langdetect with a fixed seed (the extra ``bench``)."""
 
-# ruff: noqa: E501 -- one table
 from __future__ import annotations
 
 from rhea.errors import MissingExtra

@@ -5,7 +5,6 @@ and a learned head say whether the sentence stands, and its relation to the acti
 Paper: Instructional Memory, extended by changing, withdrawing and expiring rules.
 """
 
-# ruff: noqa: E501 -- a pattern stays on one line, so that it can be searched for
 from __future__ import annotations
 
 import re
@@ -18,6 +17,7 @@ from numpy.typing import NDArray
 
 from rhea.instructions.head import packaged_head
 from rhea.instructions.lifecycle import expiry, relate, scope_of, topic_of, until_of
+from rhea.instructions.patterns import NEUTRAL
 from rhea.instructions.revoke import withdrawal, withdrawn
 from rhea.instructions.sentences import split_sentences
 from rhea.instructions.standing import Reading, read_message
@@ -130,7 +130,8 @@ class _Pass:
         likely = self._likely.get(id(reading), 0.0)
         if self._judge is not None and _OPEN < likely < 1 - _OPEN:
             return self._judge(reading.sentence.text)
-        return likely >= packaged_head().threshold
+        head = packaged_head()
+        return likely >= (head.threshold if reading.signs - NEUTRAL else head.bare_threshold)
 
     def _touches(self, text: str) -> bool:
         """An explicit replacement on a topic that an active rule governs."""

@@ -4,7 +4,6 @@ Only what a user says in their own voice may become an instruction. This module 
 character ranges; it judges form alone (fences, quotation marks, headers, "translate this: …"), never meaning.
 """
 
-# ruff: noqa: E501 -- a pattern stays on one line, so that it can be searched for
 from __future__ import annotations
 
 import re

@@ -26,7 +26,8 @@ class DetectionHead:
     """Coefficients for one embedder.
 
     ``weights`` is float32 of shape (dim + number of signals,), vector part first, signals in the order of
-    ``signals``; ``threshold`` is the probability from which a sentence counts as standing.
+    ``signals``; ``threshold`` is the probability from which a sentence counts as standing, ``bare_threshold`` the
+    one for a sentence in which no pattern sees anything.
     """
 
     embedder: str
@@ -35,6 +36,7 @@ class DetectionHead:
     weights: NDArray[np.float32]
     bias: float
     threshold: float
+    bare_threshold: float
 
     def probabilities(self, vectors: NDArray[np.float32], signs: Sequence[frozenset[str]]) -> NDArray[np.float32]:
         """Probability that each sentence stands, shape (n,), from unit vectors of shape (n, dim) and its signals."""
@@ -65,6 +67,7 @@ def packaged_head() -> DetectionHead:
             weights,
             data["bias"],
             data["threshold"],
+            data["bare_threshold"],
         )
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise EmbedderError(

@@ -3,7 +3,6 @@
 When it is not certain that a new rule replaces an old one, both stay, newest last, and a note says so.
 """
 
-# ruff: noqa: E501 -- a pattern stays on one line, so that it can be searched for
 from __future__ import annotations
 
 import re

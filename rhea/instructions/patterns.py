@@ -1,15 +1,18 @@
 """What patterns see in one sentence: named signals, used as evidence by the detector and as features by the head.
 
-English and German in full; the commonest markers of French and Spanish. Each signal says one thing
-("names the whole conversation", "speaks of this one reply"), and `detect` weighs them; no signal decides alone.
+English and German in full; the commonest markers of French, Spanish, Italian, Portuguese and Dutch. Each signal
+says one thing ("names the whole conversation", "speaks of this one reply"), and `detect` weighs them; no signal
+decides alone.
 """
 
-# ruff: noqa: E501 -- a pattern stays on one line, so that it can be searched for
 from __future__ import annotations
 
 import re
 
-__all__ = ["SIGNALS", "signals"]
+__all__ = ["NEUTRAL", "SIGNALS", "signals"]
+
+NEUTRAL = frozenset({"question", "why_question", "reported", "narrative", "third_party", "about_reply", "whenever"})
+"""A sentence that shows none but these is bare: the learned head alone would have to speak for it."""
 
 _CONV = (
     r"(?:conversations?|chats?|discussions?|dialogues?|dialogs?|sessions?|exchanges?|interactions?|threads?|(?:our|these|all) talks?|"
@@ -68,7 +71,14 @@ SIGNALS: dict[str, re.Pattern[str]] = {
             r"\b(?:whenever|wherever|every ?time|each time|any ?time|each instance|in case|when any)\b"
             r"|\b(?:if|when|once) (?:i|we|you) (?:ever |later |should |do )?(?:ask|say|type|write|send|mention|give|enter|use|paste|start|share|request|"
             r"tell|need|want|recommend|suggest|answer|reply|respond|don't know|do not know|are unsure|are not sure|aren't sure|quote|cite|refer|make|explain|talk|speak|post)\b"
+            r"|\b(?:every|each|all|any)(?: single)?(?: \w+)? \w+ (?:that |which )?you (?:suggest|recommend|propose|mention|name|give|show|send|make|pick|provide|cite|quote|come up with|share|tell|use|plan|offer)\b"
             r"|\bwhen(?:ever)? (?:answering|replying|responding|suggesting|recommending|talking|speaking|writing|explaining|giving|giving me|you're|quoting|citing|addressing|coding)\b"
+        ),
+        # the user's own doing, at any time, and what to do then: "whenever I send a word just translate it"
+        "user_event": (
+            r"\b(?:whenever|wherever|every ?time|each time|any ?time) (?:i|you|we|there|my|a|an|the)\b[^.!?]{2,80}?(?<!\bi)(?<!\bwe)(?<!\bit)(?<!\bthey)(?<!\byou)(?<!\bto)[ ,]+(?:then |please |just |always |only |simply |first |you (?:should|must|will|can) )*"
+            r"(?:give|answer|reply|respond|tell|translate|correct|explain|add|include|use|write|show|say|ask|begin|start|end|list|make|keep|mention|remind|do|don't|do not|never|convert|check|put|state|name|number|assume|offer|leave|treat|repeat|point)\b"
+            r"|^(?:\w+[,.!]? )?(?:when|if|once) (?:i|you) (?:ever |do |should )?(?:send|ask|say|type|write|paste|share|post|give|make|get|mention|misspell|use|forget|suggest|recommend|are (?:un|not )sure)\b[^.!?]{0,60}?(?: at any (?:point|time)| ever|, (?:then |please |just |always |only |simply |don't |never |you should ))"
         ),
         "always_never": (
             r"(?:^|[,;:.] ?|\b(?:please|and|but|also|then|to|must|should|will|can|could|would|do|shall|so|just|you|that|you'll|need you to) )"
@@ -86,43 +96,59 @@ SIGNALS: dict[str, re.Pattern[str]] = {
             r"|\b(?:can|could|would|will) you (?:please |kindly |always |also |only |just |not )*\w+|\bmake sure\b|\bi want (?:you|your|all|every|only|no)\b|\byour \w+ (?:should|must|need)\b"
             r"|\b(?:should|must|need to|have to|are to|may) (?:all |always |never |not |only )?(?:be|have|start|begin|end|contain|include|use|stay|fit|come|read|follow|remain|mention|sound)\b"
         ),
-        "question": r"\?\s*[\"')\]]*$",
+        "question": r"\?\s*[\"')\]]*$|\?(?=\d|[A-Z])",
         "why_question": r"^(?:\w+[,!]? )?(?:why|how|what|which|who|when|where|is|are|do|does|did|should|am|was|were|has|have|isn't|aren't|don't|doesn't|warum|wieso|wie|was|welche\w*|wer|wann|wo|ist|sind|soll|sollte)\b.*\?",
         "reported": r"\b(?!i\b|you\b|we\b)\w+ (?:said|says|told|tells|wrote|writes|asked|asks|states|stated|insists|insisted|demands|demanded|claims|claimed|thinks)\b|\b(?:sagte|sagt|schrieb|schreibt|meinte|verlangt)\b(?! ich)",
-        "can_you": r"\b(?:can|could|would|will) you\b|\bwould you mind\b|\b(?:kannst|könntest|würdest) du\b|\b(?:können|könnten|würden) sie\b",
+        "can_you": r"(?:^|[,;:.!] ?|\b(?:and|so|please|then|ok|okay|but|also|hi|hey|hello|now|well|thing|favou?r|request) )(?:can|could|would|will) you\b|\bwould you mind\b|\b(?:kannst|könntest|würdest) du\b|\b(?:können|könnten|würden) sie\b",
         # style of replies
         "answer_style": (
             r"\b(?:answer|reply|respond|talk|speak|write|explain things|communicate|converse|text|chat)(?: (?:to|with) (?:me|all|every\w*|my))?(?: back)?(?: me| my questions| questions| everything)? "
             r"(?:only |always |just |exclusively |strictly |entirely |solely |more |mostly |briefly|concisely|formally|casually|politely|honestly)?"
             r"(?:in|like|as|with|using|without|briefly|concisely|formally|casually|politely|plainly|simply|slowly|at)\b"
-            r"|\b(?:keep|make) (?:your|all|the|every) (?:\w+ )?(?:answers|replies|responses|explanations|messages|suggestions)\b|\bcall me\b|\baddress me\b|\brefer to me\b|\bsign off\b|\bkeep (?:things|everything)\b"
+            r"|\b(?:keep|make) (?:your|all|the|every) (?:\w+ )?(?:answers|replies|responses|explanations|messages|suggestions)\b|\bsign off\b|\bkeep (?:things|everything)\b"
             r"|\b(?:talk|speak|write|explain \w+|reply|respond|answer) (?:to|for|with) me\b"
         ),
-        "one_reply": (
-            r"\b(?:your|the|this|that|my|entire|whole|full|next|final|single|a|an|one) (?:\w+ ){0,2}(?:response|reply|answer|output|result|story|poem|essay|email|e-mail|letter|text|article|summary|paragraph|song|"
-            r"post|list|table|paper|sentence|title|translation|code|function|document|resume|version|draft|ad|pitch|description|plan|itinerary|speech|message|last \w+|previous \w+|dialogue|dialog|rap|lyrics|report)\b"
-            r"|\b(?:make|keep|turn|rewrite|shorten|expand|change|translate|convert|put|summari[sz]e|rephrase|redo|repeat|simplify|explain|do|try|say) (?:it|this|that|them|these|those|the above)\b|\bthis time\b|\bjust this once\b|\bonce more\b|\bfor (?:this|that) (?:one|answer|reply|response|question|time|task|email|text|message)\b"
+        # what the user tells of life: plans, events and states, which bind nothing
+        "narrative": (
+            r"^(?:\w+[,!.]? ){0,2}(?:i|we)(?:'m|'ve|'ll|'d|'re| am| have| had| will| was| were| are| might)? (?:also |just |now |currently |still |recently |already |finally |often |sometimes |actually |really |mostly |mainly )*"
+            r"(?:plan|planning|consider|considering|contemplating|thinking|trying|looking|working|struggling|struggle|focusing|going|bought|got|found|saw|moved|started|finished|heard|read|went|used|made|took|tried|decided|met|lost|broke|wish|hope|guess|wonder|feel|find myself|tend to|spend|live|study|rent|grew|born|have trouble|been|haven't|didn't|wasn't|couldn't)\b"
+            r"|^(?:yes|yeah|yep|no|nope|not really|sure|good (?:idea|point)|thanks|thank you|i see|ok(?:ay)?, (?:i|so))\b[,.! ]"
         ),
-        "task": rf"^(?:(?:please|kindly|now|then|also|and|so|ok(?:ay)?|hi|hello|hey|next|great|thanks|finally|first|could you|can you|would you|will you|i want you to|i need you to|i'd like you to|help me|let's)[,!.]* )*(?:please )?{_MAKE}\b(?! (?:your|all your|every|each|all|my) (?:\w+ )?(?:{_REPLY}|questions))",
+        "third_party": r"^(?:and |but |also |so )?(?:my|our|his|her|their|the|this|that|these|those|it|he|she|they|there|some|many|most|a|an)\b(?! (?:answer|answers|reply|replies|response|rule|rules|favou?rite|preference|name|pronouns|religion|faith|doctor|diet|allerg\w+|condition|next|only|way|language|tone)\b)(?![^.!?]*\b(?:you|your|i)\b)",
+        # how to address or speak of the user: lasting by nature
+        "address": (
+            r"\b(?:call|address) me (?!back\b|later\b|tomorrow\b|tonight\b|today\b|when\b|if\b|at \d|on \w+day\b|a (?:taxi|cab|lawyer|doctor)\b|crazy\b|old-fashioned\b)(?:as |by |just |only |simply )?\S|\brefer to me (?:as|by)\b"
+            r"|\buse (?:\w+/\w+|the pronouns?|the name)\b[^.!?]*\b(?:me|pronouns?)\b|\b(?:nenn\w*|nennen sie) mich\b|\b(?:duze|sieze|duzen sie|siezen sie) mich\b|\bsprich mich (?:mit|als)\b|\bappelle[- ]moi\b|\bappelez[- ]moi\b|\btutoie[- ]moi\b|\bvouvoie[- ]moi\b|\bllámame\b|\btutéame\b|\bchiamami\b|\b(?:dammi|mi dia) del (?:lei|tu)\b|\bme chame\b|\bnoem me\b"
+        ),
+        "one_reply": (
+            r"\b(?:your|the|this|that|my|entire|whole|full|next|final|single|a|an|one) (?:\w+ ){0,2}(?:response|reply|answer|output|result|message)\b"
+            r"|\bthis time\b|\bjust this once\b|\bonce more\b|\bfor (?:this|that) (?:one|answer|reply|response|question|time|message)\b"
+        ),
+        "one_text": (
+            r"\b(?:your|the|this|that|my|entire|whole|full|next|final|single|a|an|one) (?:\w+ ){0,2}(?:story|poem|essay|email|e-mail|letter|text|article|summary|paragraph|song|"
+            r"post|list|table|paper|sentence|title|translation|code|function|document|resume|version|draft|ad|pitch|description|plan|itinerary|speech|information|explanation|findings|points|last \w+|previous \w+|dialogue|dialog|rap|lyrics|report)\b"
+            r"|\b(?:make|keep|turn|rewrite|shorten|expand|change|translate|convert|put|summari[sz]e|rephrase|redo|repeat|simplify|explain|do|try|say) (?:it|this|that|them|these|those|the above)\b|\bfor (?:this|that) (?:task|e-?mail|text)\b"
+        ),
+        "task": rf"^(?:(?:please|kindly|now|then|also|and|so|ok(?:ay)?|hi|hello|hey|next|great|thanks|finally|first|could you|can you|would you|will you|i want you to|i need you to|i'd like you to|help me|let's)[,!.]* )*(?:please )?(?:{_MAKE}|need|sum up|break down|break it|look up|walk me through|get me)\b(?! (?:your|all your|every|each|all|my) (?:\w+ )?(?:{_REPLY}|questions))|^(?:i )?(?:just )?(?:need|want) (?:to (?:know|fix|learn|find|get|understand|see)|some|help|advice|tips|quick|a (?:quick|short|list|few))\b|\bplease (?:compare|calculate|compute|solve|classify|extract|find|translate|summari[sz]e|rewrite|write|draft|create|generate|design|brainstorm|describe|discuss)\b(?! (?:to me|with me|in|like|as)\b)|^(?:\w+[,!]? )?(?:ask|quiz|test) me (?:about|on|something|some|an?|one|two|three|five|ten|\d+|for)\b",
         "makes_text": rf"\b{_MAKE}\b (?:me |us |up |out )?(?:a|an|the|this|that|some|two|three|four|five|ten|\d+|my|another|one|his|her|our|their) (?:[\w'’-]+ ){{0,6}}{_TEXTS}\b",
         # roles
         "role": (
             r"\b(?:act|behave|speak|talk|respond|reply|answer|write)(?: to me)? (?:only |always |just )?(?:as if|as though|like|as)(?: you(?:'re| are| were))? (?:a |an |the |my |if |though |you |[A-Z])"
-            r"|\b(?:you are|you're|you will be|you'll be|you shall be|you become|(?:^|want you to |like you to |need you to |please |, )be) (?:now |going to be |to be |henceforth )?(?:a |an |the |my |our )(?!\w+ing\b)|\b(?:you are|you're) (?:now |to play )"
+            r"|\b(?:you are|you're|you will be|you'll be|you shall be|you become|(?:^|want you to |like you to |need you to |please |, )be) (?:now |going to be |to be |henceforth )?(?:(?:a |an |the )(?!\w+ing (?:to|for|with|of|at|in|on|a|an|the|and)\b)|(?:my |our ))|\b(?:you are|you're) (?:now |to play )"
             r"|\b(?:pretend|imagine|assume|suppose) (?:to be|that you|you|you're|you are)\b|\brole-?play\b|\b(?:play|take on|assume|adopt) (?:the )?(?:role|part|persona|character|voice|identity)\b|\bstay in character\b|\bpersona of\b|\bi want you to (?:act|be|play|pretend)\b|\bmaintain(?:ing)? (?:the|her|his|their|this|your) (?:persona|character|role)\b|\b(?:du bist|bist du)(?: \w+){0,4} (?:ein|eine|mein|meine|der|die)\b|\b(?:rede|sprich|schreib|antworte|verhalte dich)(?: \w+){0,3} wie (?:ein|eine|der|die)\b|\btu so,? als|\bschlüpf\w* in die rolle|\bspiel\w* (?:\w+ ){0,2}(?:die rolle|einen?|den)\b"
         ),
-        "role_once": r"\b(?:imagine|pretend|suppose|assume|think|like)\b[^.!?]*\b(?:explaining|presenting|giving|providing|writing|describing|speaking to|talking to|teaching|when (?:responding|answering))\b",
+        "role_once": r"\b(?:pretend|imagine|act as|act like|play|be|as if)\b[^.!?]{3,80}(?:, | and |, and |, then )(?:give|tell|write|explain|describe|show|list|summari[sz]e|sum up|make|create|compare|recommend|suggest|draft)\b|\b(?:imagine|pretend|suppose|assume|think|like)\b[^.!?]*\b(?:explaining|presenting|giving|providing|writing|describing|speaking to|talking to|teaching|when (?:responding|answering))\b",
         # preferences in the first person
         "dislike": (
             r"\bi(?:'m| am)? ?(?:\w+ly |just |also |really |truly |do |have |personally )*(?:prefer|dislike|hate|detest|despise|loathe|abhor|avoid|refuse|can't stand|cannot stand|can ?not stand|can't bear|cannot bear|can't tolerate|cannot tolerate|"
-            r"can't have|cannot have|can't eat|cannot eat|can't drink|cannot drink|steer clear|stay away|shy away|don't (?:really |particularly |usually |normally |ever )?(?:like|enjoy|eat|drink|fly|drive|watch|wear|own|care for|smoke|travel|listen|play|buy|trust|consume|"
+            r"can't have|cannot have|can't eat|cannot eat|can't drink|cannot drink|steer clear|stay away|shy away|don't (?:really |particularly |usually |normally |ever )?(?:like|enjoy|eat|drink|fly|drive|watch|wear|care for|smoke|travel|listen|play|buy|trust|consume|own (?![^.!?]*\byet\b)|"
             r"do well|feel comfortable|go|believe in|cook|support|work|swim|use|read|take|touch|tolerate|want any|want to \w+ any|have (?:a|any) (?:tv|car|oven|kitchen|license|interest))|do not (?:really |particularly |usually )?(?:like|enjoy|eat|drink|fly|drive|watch|wear|own|care for|smoke|"
             r"travel|listen|play|buy|trust|consume|do well|feel comfortable|go|believe in|cook|support|work|swim|use|read|take|touch|tolerate|have any interest))\b"
             r"|\bi (?:only|exclusively|strictly|solely|never|rarely|always|usually|generally|typically) (?:ever )?(?:eat|drink|watch|wear|buy|use|read|listen|play|travel|stay|fly|drive|go|work|shop|cook|choose|date|take|want|like|enjoy|follow|purchase|consume|order|ride|support|learn|study|exercise|pick|book|attend|visit)\b"
-            r"|\bi(?:'m| am) (?:\w+ly |very |quite |a |an |also |not |just |really |now |strict |big |huge |deathly )*(?:allergic|intolerant|vegan|vegetarian|pescatarian|lactose|gluten|diabetic|celiac|coeliac|teetotal\w*|averse|afraid of|scared of|terrified of|claustrophobic|sensitive to|uncomfortable|"
+            r"|\bi(?:'m| am) (?:\w+ly |very |quite |a |an |also |not |just |really |now |strict |big |huge |deathly )*(?:allergic|intolerant|(?:vegan|vegetarian|pescatarian)(?! (?:restaurant|caf[eé]|chef|cook|food|recipe|dish|meal|shop|place|option|blogger|company|brand)\w*)|lactose|gluten|diabetic|celiac|coeliac|teetotal\w*|averse|afraid of|scared of|terrified of|claustrophobic|sensitive to|uncomfortable|"
             r"against|opposed|strongly|fan of|fond of|passionate about|color-?blind|colour-?blind|picky|committed to|kosher|muslim|keto|hooked on|partial to|night owl|morning person|early bird|pacifist|minimalist|introvert)\b"
             r"|\bi (?:have|'ve got|suffer from|follow|keep|live with|possess|hold|harbor) (?:\w+ ){0,4}(?:aversion|allergy|allergies|phobia|fear|dislike|distaste|preference|intolerance|disdain|hatred|passion|love|diet|interest|sensitivity|condition|commitment|asthma|kosher|halal|arachnophobia|vertigo|objection)\b"
-            r"|\bi(?:'d| would) (?:much |rather|always |really )*(?:rather|prefer)\b|\bi (?:need|require) (?:\w+ )+(?:due to|because of|for medical|for my)\b|\b(?:because of|due to|with) my \w+(?: \w+)?,? i (?:need|require|can't|cannot|must|have to)\b|\bi find (?:\w+ ){1,6}(?:boring|overwhelming|too|unappealing|distracting|stressful|annoying|tedious|demotivating|uncomfortable|off-putting|unpleasant)\b"
+            r"|\bi(?:'d| would) (?:much |rather|always |really )*(?:rather|prefer)\b(?! (?:something|some|one|that|this|it|an?|the|to (?:know|hear|see|learn|read|get|have|start|focus))\b)|\bi (?:need|require) (?:\w+ )+(?:due to|because of|for medical|for my (?:health|back|knees?|eyes|condition|allerg\w+|asthma|disability|religion|faith|beliefs))\b|\b(?:because of|due to|with) my \w+(?: \w+)?,? i (?:need|require|can't|cannot|must|have to)\b|\bi find (?:\w+ ){1,6}(?:boring|overwhelming|too|unappealing|distracting|stressful|annoying|tedious|demotivating|uncomfortable|off-putting|unpleasant)\b"
             r"|\bmakes? me (?:uncomfortable|sick|anxious|nauseous|nervous|ill|dizzy)\b|\bi(?:'m| am) not (?:a |an |really |very |at all |much )*(?:fan|interested|into|keen|fond|comfortable|drawn|big)\b|\bnot my (?:thing|cup of tea|style)\b|\bmy (?:favou?rite|preferred|go-to) \w+ (?:\w+ )?(?:is|are)\b"
         ),
         "like": r"\bi (?:\w+ly |really |also |just |do )*(?:love|like|enjoy|adore|favou?r|value|appreciate)\b",
@@ -130,12 +156,13 @@ SIGNALS: dict[str, re.Pattern[str]] = {
             r"\bi (?:[\w']+ ){0,3}(?:like|love|hate|dislike|prefer|understand|want|agree|see|enjoy|mind|need|get|remember|think|believe|know)(?: with| about| of)? "
             r"(?:this|that|it|your|these|those|them|what you|how you|the (?:\w+ )?(?:first|second|third|last|previous|new|other|answer|reply|response|tone|style|ending|title|part|version|one|way you|way it|idea|paragraph|sentence|opening|word|result|story|poem|image|picture)s?)\b"
             r"|\bi (?:don't|do not) (?:understand|know|think|see|get|remember|agree|have time|want to know|believe|mind)\b"
+            r"|\bi(?:'d| would) (?:really |also )?(?:like|love|prefer) to (?:know|hear|learn|see|read|understand|get)\b"
         ),
         # changing and withdrawing
         "change": r"\binstead\b|\brather than\b|\bchange (?:that|it|the|this|your)\b|\bswitch (?:to|back|from|over)\b|\bmake (?:that|it)\b|\bback to\b|\bno longer\b|\bnot .{2,40} but\b|\breplace\b|\bon second thoughts?\b|\bstattdessen\b|\bdoch lieber\b|\bwechsl\w+\b|\bnicht mehr\b",
         # German
         "de_standing": (
-            r"\b(?:ab|von) (?:jetzt|sofort|nun|heute)(?: an)?\b|\bin zukunft\b|\bkünftig\b|\bzukünftig\b|\bvon nun an\b|\bfortan\b|\bimmer\b|\bstets\b|\bniemals\b|\bnie(?: wieder| mehr)?\b|\bgrundsätzlich\b|\bbis ich\b|\bdauerhaft\b|\bweiterhin\b"
+            r"\b(?:ab|von) (?:jetzt|sofort|nun|heute)(?: an)?\b|\bin zukunft\b|\bkünftig\b|\bzukünftig\b|\bvon nun an\b|\bfortan\b|\bimmer\b|\bstets\b|\bniemals\b|\bnie(?: wieder| mehr)?\b|\bgrundsätzlich\b|\bbis ich\b|\bdauerhaft\b|\bweiterhin\b|\bdurchgehend\b|\bdurchweg\b|\bdie ganze zeit\b|\bgenerell\b|\bprinzipiell\b|\bin allem, was du\b"
             r"|\b(?:für|während|in) (?:den rest|die gesamte|die ganze|das ganze|das gesamte|unser\w*|diese\w*|dies\w*|der gesamten|der ganzen|alle\w*)(?: \w+)? ?(?:des |der |dieses |unseres |unserer )?(?:gesprächs?|chats?|unterhaltung(?:en)?|konversation|dialogs?|sitzung|gesprächen?|chats)\b"
             r"|\b(?:jede|alle|sämtliche|jeder|jedes|allen|deine|deinen|ihre) (?:deiner |deine |meine |weiteren |künftigen |nächsten )*(?:antwort(?:en)?|fragen|nachrichten|erklärungen|vorschläge\w*)\b|\b(?:jedes mal|immer wenn|wann immer|sobald ich|wenn ich)\b|\bfür die nächsten\b"
         ),
@@ -151,17 +178,40 @@ SIGNALS: dict[str, re.Pattern[str]] = {
             r"|\bich bin (?:\w+ ){0,3}(?:allergisch|vegetarier\w*|veganer\w*|vegan|laktoseintolerant|glutenunverträglich|kein fan|nichtraucher\w*|diabetiker\w*|gegen|höhenängstlich)\b|\bich habe (?:\w+ ){0,3}(?:angst|höhenangst|flugangst|\w*allergie|\w*unverträglichkeit|abneigung)\b|\bkann ich nicht ausstehen\b|\bich kann (?:\w+ ){0,4}nicht (?:ausstehen|leiden|essen|vertragen)\b|\bich (?:esse|trinke|mag|fliege|reise|trage) (?:kein|nicht|nur|lieber|nie|am liebsten)"
         ),
         "de_task": r"^(?:(?:bitte|und|dann|jetzt|nun|kannst du|könntest du|können sie)[,!.]* )*(?:schreib\w*|erstell\w*|verfass\w*|mach\w*|gib|nenn\w*|list\w*|fass\w*|übersetz\w*|erklär\w*|formulier\w*|such\w*|finde|zeig\w*|plan\w*|rechne\w*|berechne\w*|vergleich\w*) (?:mir |uns |bitte |mal )*(?:ein\w*|den|das|die|dies\w*|eine\w*|\d+|zwei|drei|fünf|zehn|mein\w*|kurz|alles)\b",
-        # French and Spanish, the commonest
-        "romance_standing": (
-            r"\b(?:à partir de maintenant|désormais|dorénavant|dans toutes tes réponses|dans toutes vos réponses|toujours|jamais|pour (?:le reste|toute la durée) de (?:la|cette|notre) conversation)\b"
-            r"|\b(?:a partir de ahora|de ahora en adelante|desde ahora|siempre|nunca|en todas tus respuestas|durante (?:toda )?(?:la|esta|nuestra) conversación|por el resto de (?:la|esta) conversación)\b"
+        # French, Spanish, Italian, Portuguese and Dutch: the commonest
+        "other_standing": (
+            r"\b(?:à partir de maintenant|à l'avenir|désormais|dorénavant|dans toutes (?:tes|vos) réponses|toujours|jamais|(?:à|dans) chaque réponse|chaque fois que|pour (?:le reste|toute la durée) de (?:la|cette|notre) conversation)\b"
+            r"|\b(?:a partir de ahora|de ahora en adelante|desde ahora|en adelante|siempre|nunca|en (?:todas|cada una de) tus respuestas|en cada respuesta|cada vez que|durante (?:toda )?(?:la|esta|nuestra) conversación|(?:por|durante) el resto de (?:la|esta) conversación)\b"
+            r"|\b(?:d'ora in (?:poi|avanti)|da (?:ora|adesso) in poi|sempre|non \w+ (?:\w+ )?mai|in ogni risposta|in tutte le (?:tue )?risposte|ogni volta che|per il resto della conversazione)\b"
+            r"|\b(?:a partir de agora|de agora em diante|daqui em diante|nunca|em todas as (?:suas |tuas )?respostas|em cada resposta|cada vez que|sempre que)\b"
+            r"|\b(?:vanaf nu|voortaan|altijd|nooit|in (?:al|elk van) je antwoorden|in elk antwoord|telkens als|voor de rest van dit gesprek)\b"
         ),
-        "romance_directive": r"\b(?:réponds|répondez|écris|parle|utilise|n'utilise|évite|appelle-moi|veuillez|s'il te plaît|s'il vous plaît|ne \w+ (?:pas|jamais|plus)|responde|contesta|escribe|habla|usa|utiliza|no uses|evita|llámame|por favor)\b",
+        "other_directive": (
+            r"\b(?:réponds|répondez|écris|écrivez|parle|parlez|utilise|n'utilise|utilisez|évite|évitez|veuillez|s'il te plaît|s'il vous plaît|ne \w+ (?:pas|jamais|plus)|termine|commence|donne|tu (?:dois|es)|sois)\b"
+            r"|\b(?:responde|respóndeme|contesta|escribe|habla|háblame|usa (?:siempre|solo|sólo|un|una|el|la|los|las|frases|palabras)|utiliza|no uses|evita|termina|empieza|por favor|debes|eres|quiero que)\b"
+            r"|\b(?:rispondi|rispondimi|scrivi|parla|parlami|usa (?:sempre|solo|il|la|le|un|una|frasi|parole)|non usare|evita|termina|inizia|per favore|devi|voglio che|dammi)\b"
+            r"|\b(?:responda|responde|escreva|escreve|fale|fala|use (?:sempre|apenas|só|um|uma|o|a|frases|palavras)|não use|evite|termine|comece|por favor|você deve|quero que)\b"
+            r"|\b(?:antwoord|schrijf|spreek|praat|gebruik|vermijd|eindig|alsjeblieft|alstublieft|je moet|je bent|wees)\b"
+        ),
+        "other_preference": (
+            r"\bje (?:suis (?:\w+ )?(?:allergique|végétarien\w*|végan\w*|vegan|diabétique|intolérant\w*)|ne (?:mange|bois|supporte|prends|porte|regarde) (?:pas|jamais|plus)|n'aime pas|déteste|préfère|évite)\b"
+            r"|\b(?:soy (?:alérgic\w|vegetarian\w|vegan\w|diabétic\w|intolerante|celíac\w)|no (?:como|bebo|tomo|soporto|uso|me gustan?)|odio|detesto|prefiero|evito)\b"
+            r"|\b(?:sono (?:allergic\w|vegetarian\w|vegan\w|intollerante|celiac\w|diabetic\w)|non (?:mangio|bevo|sopporto|mi piac\w+|uso)|odio|detesto|preferisco|evito)\b"
+            r"|\b(?:sou (?:alérgic\w|vegetarian\w|vegan\w|intolerante|celíac\w|diabétic\w)|não (?:como|bebo|suporto|gosto|uso)|odeio|detesto|prefiro|evito)\b"
+            r"|\bik (?:ben (?:\w+ )?(?:allergisch|vegetari\w+|veganist\w*|vegan)|eet (?:geen|nooit)|drink (?:geen|nooit)|haat|vermijd|hou niet van|kan niet tegen)\b"
+        ),
     }.items()
 }
 
 
+_INFORMAL = {
+    "plz": "please", "pls": "please", "u": "you", "ur": "your", "youre": "you're", "im": "i'm", "ive": "i've", "dont": "don't", "cant": "can't",
+    "wont": "won't", "doesnt": "doesn't", "shouldnt": "shouldn't", "mustnt": "mustn't", "wanna": "want to", "gonna": "going to", "gimme": "give me", "lemme": "let me", "alwys": "always", "allways": "always",
+}  # fmt: skip
+_INFORMAL_WORD = re.compile(r"\b(?:" + "|".join(_INFORMAL) + r")\b(?!')", re.I)
+
+
 def signals(voice: str) -> frozenset[str]:
     """Names of the signals that a sentence shows; pass :attr:`Sentence.voice`, not the raw text."""
-    text = voice.replace("’", "'")
+    text = _INFORMAL_WORD.sub(lambda m: _INFORMAL[m.group().lower()], voice.replace("’", "'"))
     return frozenset(name for name, pattern in SIGNALS.items() if pattern.search(text))

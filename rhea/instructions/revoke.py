@@ -1,6 +1,5 @@
 """Sentences that withdraw a rule: "you can use commas again", "forget the pirate thing", "stop"."""
 
-# ruff: noqa: E501 -- a pattern stays on one line, so that it can be searched for
 from __future__ import annotations
 
 import re
@@ -10,15 +9,15 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from rhea.instructions.topics import facets, same_words
+from rhea.instructions.topics import content_words, facets, same_words
 from rhea.types import Instruction
 
 __all__ = ["Withdrawal", "withdrawal", "withdrawn"]
 
 _CUES = re.compile(
     r"\b(?:you can|you may|you're free to|you are free to|feel free to|it's (?:ok|okay|fine) to|it is (?:ok|okay|fine) to|i don't mind (?:if you|you)|go ahead and|please) (?P<again>[^.!?]*?)\b(?:again|once more|after all|from now on again)\b"
-    r"|\b(?:you can|you may|you're free to|feel free to|it's (?:ok|okay|fine) to) (?P<may>stop|drop|quit|forget|ignore|skip|leave out)\b(?P<maywhat>[^.!?]*)"
-    r"|\b(?:forget|disregard|ignore|drop|scrap|cancel|lift|undo|withdraw|revoke|remove|discard|never mind|nevermind|take back|ditch|abandon|lose|retire|delete|overrule|end|suspend)\b(?: about| with)? (?P<drop>(?:the|that|this|my|what|everything|all|any|about|those|these|your|our|being|using)\b[^.!?]*)"
+    r"|\b(?:you can|you may|you're free to|feel free to|it's (?:ok|okay|fine) to) (?P<may>stop|drop|quit|forget|ignore|skip|leave out|leave (?:it|them|that|those|these) out|do without)\b(?P<maywhat>[^.!?]*)"
+    r"|\b(?:forget|disregard|ignore|drop|scrap|cancel|lift|undo|withdraw|revoke|remove|discard|never mind|nevermind|take back|ditch|abandon|lose|retire|delete|overrule|end|suspend|scratch|strike|skip|nix)\b(?: about| with)? (?P<drop>(?:the|that|this|my|what|everything|all|any|about|those|these|your|our|being|using)\b[^.!?]*)"
     r"|\b(?:you )?(?:no longer (?:need|have) to|(?:don't|do not|needn't) (?:need to |have to )?(?P<nowhat>[^.!?]*?) (?:anymore|any more|any longer)|no need to|there's no need to|you needn't)\b(?P<need>[^.!?]*)"
     r"|\b(?:no longer|not)\b (?P<nolonger>[^.!?]*?)(?: anymore| any more| any longer)?[.!]?$"
     r"|^(?:ok(?:ay)?[,.!]? |please |now |and |so |alright[,.]? |thanks[,.!]? )*stop (?P<stop>(?:with |being |doing |using |talking |speaking |writing |answering |replying |responding |acting |calling |adding |ending |starting |saying |pretending |making |giving |the |that |it |all )[^.!?]*)"
@@ -36,6 +35,10 @@ _EVERYTHING = re.compile(
 )
 _LAST = re.compile(
     r"^\W*(?:that|this|it|that rule|that one|this rule|the last (?:rule|one|instruction)|my last (?:rule|instruction)|what i just said|that last \w+|das|damit|die letzte regel)\W*$",
+    re.I,
+)
+_PRONOUN = re.compile(
+    r"(?:(?:stop|drop|quit|forget|ignore|skip|leave) ?)?(?:it|that|them|those|these|this|doing (?:it|that)|do without|leave \w+ out|leave out|stop|drop|quit)?(?: (?:now|please|again))*$",
     re.I,
 )
 _NORMAL = re.compile(r"normal|usual|regular|yourself|default|sonst|vorher|früher|du selbst|how you", re.I)
@@ -74,6 +77,8 @@ def withdrawal(voice: str, text: str) -> Withdrawal | None:
     ):
         return None
     about = " ".join(groups.values()).strip()
+    if _PRONOUN.match(about) and content_words(text[: match.start()]):
+        about = text[: match.start()].strip()  # "the fun facts get old, you can leave them out"
     normal = bool({"normal", "normally", "de_normal", "de_normally"} & set(groups)) or bool(
         _NORMAL.search(about) and len(about.split()) <= 4
     )

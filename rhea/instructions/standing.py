@@ -16,10 +16,12 @@ from rhea.types import InstructionKind
 
 __all__ = ["Reading", "read_message"]
 
-_DURATION = frozenset({"whole_chat", "from_now_on", "every_reply", "de_standing", "romance_standing"})
-_WEAK_DURATION = frozenset({"this_chat", "whenever", "always_never", "your_replies"})
-_ORDER = frozenset({"directive", "answer_style", "de_directive", "de_style", "romance_directive", "can_you"})
-_ASKS = frozenset({"question", "can_you", "one_reply"})
+_DURATION = frozenset({"whole_chat", "from_now_on", "every_reply", "de_standing", "other_standing"})
+_WEAK_DURATION = frozenset({"this_chat", "whenever", "user_event", "always_never", "your_replies"})
+_ORDER = frozenset({"directive", "answer_style", "de_directive", "de_style", "other_directive", "can_you"})
+_ONE = frozenset({"one_reply", "one_text"})
+_PREFERS = frozenset({"dislike", "de_preference", "other_preference"})
+_ASKS = frozenset({"question", "can_you"}) | _ONE
 _TASK = frozenset({"task", "makes_text", "de_task"})
 
 
@@ -83,11 +85,13 @@ def _joined(first: Sentence, last: Sentence) -> Sentence:
 def _kind(signs: frozenset[str]) -> InstructionKind:
     if "role" in signs:
         return InstructionKind.ROLE
-    if signs & {"dislike", "like", "de_preference"} and not signs & {
+    if signs & (_PREFERS | {"like"}) and not signs & {
         "directive",
         "de_directive",
         "every_reply",
         "whenever",
+        "user_event",
+        "address",
     }:
         return InstructionKind.PREFERENCE
     return InstructionKind.RULE
@@ -102,19 +106,30 @@ def _verdict(sentence: Sentence, signs: frozenset[str], others: frozenset[str]) 
     if "reported" in signs:
         return False, "somebody else's words"
     orders = bool(signs & _ORDER)
+    if signs & _TASK and signs & _DURATION and _told_inside(sentence.voice):
+        return False, "told inside the text that is asked for"
     if signs & _DURATION and (orders or "role" in signs) and not _about_content(signs):
         return True, "names how long it binds"
     if sentence.header and _standing_header(sentence.header):
         return True, "stands under a heading of rules"
-    if signs & {"dislike", "de_preference"} and "about_reply" not in signs and "question" not in signs:
+    if "address" in signs and not signs & (_TASK | {"question"}):
+        return True, "says how to address the user"
+    if "user_event" in signs and "question" not in signs:
+        return True, "binds a kind of turn"
+    if signs & _PREFERS and "about_reply" not in signs and "question" not in signs:
         return True, "a lasting preference"
-    if signs & _TASK or "one_reply" in signs:
-        return (None if signs & (_DURATION | _WEAK_DURATION) else False), "binds one reply"
-    if "always_never" in signs and orders and "first_person_always" not in signs:
+    if "always_never" in signs and orders and not signs & (_TASK | {"one_text", "first_person_always"}):
         return True, "always or never"
+    if signs & (_TASK | _ONE):
+        lasts = signs & (_DURATION | _WEAK_DURATION) and not _plainly_asks(signs)
+        return (None if lasts else False), "binds one reply"
     if "your_replies" in signs and orders and "question" not in signs:
         return True, "speaks of replies in general"
-    if signs & _WEAK_DURATION and orders:
+    if "question" in signs and not signs & (_DURATION | _WEAK_DURATION | {"answer_style", "de_style"}):
+        return False, "asks for one thing"
+    if "about_reply" in signs and not signs & _WEAK_DURATION:
+        return False, "speaks of one reply"
+    if signs & _WEAK_DURATION and orders and not _plainly_asks(signs):
         return (None if others & _TASK else True), "binds a kind of turn"
     if others & _TASK or (others & _ASKS and orders and "role" not in signs):
         return (None if "role" in signs else False), "belongs to a request"
@@ -122,14 +137,32 @@ def _verdict(sentence: Sentence, signs: frozenset[str], others: frozenset[str]) 
         return (None if others & _ASKS or "role_once" in signs else True), "a role"
     if signs & {"answer_style", "de_style"} and "question" not in signs:
         return True, "says how to answer"
+    if "why_question" in others and not orders and not _FIRST_PERSON.search(sentence.voice):
+        return False, "belongs to a question"
     return None, ""
+
+
+_FIRST_PERSON = re.compile(r"\b(?:i|i'm|i’m|my|me|we|our|ich|mir|mich|mein\w*|wir)\b", re.I)
+_CONTENT_CLAUSE = re.compile(
+    r"^.{4,80}?(?:\b(?:that|who|which|where|whose|saying|asking|telling|explaining|announcing|about|to)\b|, (?:dass|in de[mr]|wo|wie|der|die|das)\b)", re.I)  # fmt: skip
+
+
+def _plainly_asks(signs: frozenset[str]) -> bool:
+    """A question that is no request in the form of one ("could you always …?")."""
+    return "question" in signs and "can_you" not in signs
+
+
+def _told_inside(voice: str) -> bool:
+    """Does the text asked for come first, and only what it is to say names a duration ("a mail that from now on …")?"""
+    clause = _CONTENT_CLAUSE.match(voice)
+    return clause is not None and not signals(voice[: clause.end()]) & _DURATION
 
 
 def _about_content(signs: frozenset[str]) -> bool:
     """The order makes one text, and the duration is told inside it ("a story in which she always …")."""
     if signs & {"whole_chat", "from_now_on"}:
         return False
-    return bool(signs & {"makes_text", "task", "de_task", "one_reply"})
+    return bool(signs & (_TASK | _ONE))
 
 
 def _standing_header(header: str) -> bool:

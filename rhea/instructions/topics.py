@@ -4,7 +4,6 @@ Two rules on one exclusive topic with different values cannot both be followed: 
 Topics that admit several rules at once (forbidden words, say) never replace each other. English and German.
 """
 
-# ruff: noqa: E501, SIM905 -- a pattern stays on one line, so that it can be searched for
 from __future__ import annotations
 
 import re
@@ -63,6 +62,12 @@ _FORMS = {"rhyme": r"rhym\w+|reim\w*|gereimt", "haiku": r"haikus?", "poem": r"ve
 _CODE = (
     r"python|javascript|typescript|java|rust|go(?:lang)?|c\+\+|c#|ruby|kotlin|swift|julia|haskell|php|scala|perl|bash"
 )
+
+
+_TONE_WORD = re.compile(
+    r"\b(?:friendly|formal|polite|short|human),? (?=(?!(?:tone|style|way|manner|language|voice|register|and|or|but|answers?|repl\w+|sentences?|lists?)\b)\w+)"
+)
+"""How a persona is, before who it is: "a friendly museum guide"."""
 
 
 def facets(text: str) -> list[Facet]:
@@ -146,9 +151,10 @@ def _switches(low: str) -> list[Facet]:
         r"\b(?:lower ?case|small letters|kleinbuchstaben|kleingeschrieben|kleinschreibung|kleinschreiben|klein)\b", low
     ):
         found.append(Facet("case", "lower"))
+    said = _TONE_WORD.sub("", low)
     persona = re.search(
         r"\b(?:you are|you're|act|be|pretend|behave|talk|speak|respond|reply|answer|write|sound|role-?play|play|rede|sprich|verhalte dich|antworte|schreib|du bist|sei|spiel|spiele) (?:now |to be |to me |only |always |just |immer |ab jetzt |jetzt |nun |from now on |being |you are |you're |that you are |the (?:role|part) of )*(?:as |like |as if you were |wie |als |den |die |das )?"
-        r"(?:a |an |the |my |ein |eine |einen |mein |meine )((?!(?:complete |full |single |different |more |very )?(?:sentence|list|table|bullet|way|tone|style|language|manner|format|friendly|formal|polite|short|brief|question|few|rhyme|haiku|numbered|json|minimum|maximum|satz|little|bit|human)\w*)[\w-]+(?: [\w-]+)?)", low)  # fmt: skip
+        r"(?:a |an |the |my |ein |eine |einen |mein |meine )((?!(?:complete |full |single |different |more |very )?(?:sentence|list|table|bullet|way|tone|style|language|manner|format|friendly|formal|polite|short|brief|question|few|rhyme|haiku|numbered|json|minimum|maximum|satz|little|bit|human)\w*)[\w-]+(?: [\w-]+)?)", said)  # fmt: skip
     german = re.search(
         r"\b(?:du bist|bist du|rede|sprich|schreib|antworte|verhalte dich|spiele?)\b(?: \w+){0,4}? (?:wie |als )?(?:ein|eine|einen|mein|meine) (?:\w+e[rsn]? )?(\w+)",
         low,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from rhea.embed import SentenceTransformerEmbedder
 from rhea.instructions.detect import InstructionDetector
 from rhea.instructions.foreign import foreign_ranges
 from rhea.instructions.sentences import split_sentences
@@ -42,6 +43,14 @@ def active(number: int, text: str, kind: InstructionKind = InstructionKind.RULE,
         ("Ich esse kein Fleisch.", InstructionKind.PREFERENCE),
         ("À partir de maintenant, réponds en anglais.", InstructionKind.RULE),
         ("A partir de ahora responde en inglés.", InstructionKind.RULE),
+        ("D'ora in poi rispondi in tedesco.", InstructionKind.RULE),
+        ("Vanaf nu antwoord je altijd in het Engels.", InstructionKind.RULE),
+        ("Sono allergica alle noci.", InstructionKind.PREFERENCE),
+        ("Não como carne.", InstructionKind.PREFERENCE),
+        ("plz dont put links in ur answers", InstructionKind.RULE),
+        ("Every film you suggest must be older than I am.", InstructionKind.RULE),
+        ("whenever i paste a link just tell me what the page is about", InstructionKind.RULE),
+        ("If I misspell a name, please correct me.", InstructionKind.RULE),
     ],
 )
 def test_standing_instructions_are_found(text: str, kind: InstructionKind) -> None:
@@ -59,6 +68,15 @@ def test_standing_instructions_are_found(text: str, kind: InstructionKind) -> No
         "Why do you always answer in bullet points?",
         "I don't like the second paragraph.",
         "My neighbour never waters his plants.",
+        "I work as a nurse and have two children.",
+        "I'm a vegan chef looking for a job.",
+        "I don't own a bike yet.",
+        "Whenever I open the lid, it squeaks.",
+        "Could you look into the second point?",
+        "I'd like to know about the price.",
+        "Write a mail saying that from now on nobody may park here.",
+        "Schreib einen Aushang, dass die Tür ab jetzt immer geschlossen bleibt.",
+        "Call me a taxi.",
         "Hello!",
         "",
         "   ",
@@ -67,6 +85,20 @@ def test_standing_instructions_are_found(text: str, kind: InstructionKind) -> No
 )
 def test_what_binds_one_reply_or_nothing_is_left_alone(text: str) -> None:
     assert not detector.detect(text, ()).changes
+
+
+@pytest.mark.parametrize("text", ["Call me Bo. What is tin?", "Use they/them pronouns for me. What is tin?"])
+def test_how_to_address_the_user_lasts_whatever_else_is_asked(text: str) -> None:
+    assert len(detector.detect(text, ()).changes) == 1
+
+
+@pytest.mark.slow
+def test_what_patterns_do_not_see_the_learned_head_does_and_plain_facts_are_left_alone() -> None:
+    both = InstructionDetector(SentenceTransformerEmbedder())
+    for text in ("Cruise ships are my idea of hell.", "I'd go for a window seat over an aisle one any day."):
+        assert both.detect(text, ()).changes, text
+    for text in ("I am a nurse.", "I live in a small flat.", "I turned forty last week.", "Cut it to fifty words."):
+        assert not both.detect(text, ()).changes, text
 
 
 def test_only_the_sentence_that_holds_the_rule_is_kept_with_its_place() -> None:
@@ -123,6 +155,7 @@ def test_all_our_chats_is_the_users_scope() -> None:
     [
         ("From now on answer in French.", "Answer in German instead."),
         ("Always answer with five bullet points.", "Make that three bullet points."),
+        ("I want you to act as a strict history teacher.", "From now on be a friendly museum guide instead."),
         ("You are a pirate in this chat.", "From now on you are a butler."),
         ("Call me Doctor.", "From now on call me Ada."),
         ("Always use imperial units.", "From now on use metric units."),
@@ -162,6 +195,8 @@ def test_when_unsure_both_stay_and_a_note_says_so() -> None:
         ("End every reply with a joke.", "Stop ending your replies with a joke."),
         ("Benutze in deinen Antworten nie Kommas.", "Du darfst wieder Kommas benutzen."),
         ("Rede ab jetzt wie ein Pirat.", "Vergiss das mit dem Piraten."),
+        ("Add a proverb to every reply.", "The proverbs wear me out, you can leave them out."),
+        ("Begin every answer with 'Aye'.", "Scratch that rule about 'Aye'."),
     ],
 )
 def test_withdrawing_ends_the_rule_meant_and_no_other(rule: str, text: str) -> None:
