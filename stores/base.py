@@ -215,6 +215,29 @@ class Store(Protocol):
         owner: OwnerId | None = None,
         conversation_id: int | None = None,
     ) -> list[WorkItem]: ...
+    def due_work(
+        self,
+        kinds: Sequence[WorkKind],
+        *,
+        limit: int,
+        owner: OwnerId | None = None,
+        conversation_id: int | None = None,
+    ) -> list[WorkItem] | None:
+        """All pending pieces, unclaimed; ``None`` when there are more than ``limit``, or somebody works on one."""
+        ...
+
+    def finish_work(
+        self,
+        digests: Sequence[tuple[WorkItem, str, str]],
+        vectors: Sequence[tuple[WorkItem, Sequence[MessageVectors]]],
+        embedder_id: str,
+    ) -> None:
+        """(item, digest, compressor id) and (item, vectors): store all of it and drop the work, in one transaction.
+
+        A piece that another worker has finished first is gone already, and nothing is stored for it again.
+        """
+        ...
+
     def finish_digests(self, items: Sequence[tuple[WorkItem, str, str]]) -> None:
         """(item, digest, compressor id): store the digests and drop the work in one transaction."""
         ...

@@ -13,6 +13,7 @@ from sqlalchemy import Connection, bindparam, insert, or_, select, update
 
 from rhea.errors import ConversationNotFound, InstructionNotFound
 from rhea.stores.database import Database
+from rhea.stores.prepared import Prepared
 from rhea.stores.rows import instruction_from, now
 from rhea.stores.tables import conversations, instruction_events, instructions, turns
 from rhea.types import Instruction, InstructionChange, InstructionEvent, InstructionStatus, OwnerId, Scope
@@ -29,7 +30,7 @@ class InstructionRows:
         """Those of the conversation and the user's own (scope user), oldest first."""
         query = _ACTIVE if active_only else _ALL
         with self.database.read(owner) as connection:
-            found = connection.execute(query, {"owner": owner, "conversation": conversation_id})
+            found = query.run(connection, {"owner": owner, "conversation": conversation_id})
             return [instruction_from(row) for row in found]
 
     def change_instructions(
@@ -242,7 +243,7 @@ def undo_changes(connection: Connection, owner: OwnerId, turn_id: int, at: datet
 
 
 # Asked in every turn, so built once.
-_ALL = (
+_KNOWN = (
     select(instructions)
     .where(
         instructions.c.user_id == bindparam("owner"),
@@ -253,4 +254,5 @@ _ALL = (
     )
     .order_by(instructions.c.id)
 )
-_ACTIVE = _ALL.where(instructions.c.status == InstructionStatus.ACTIVE.value)
+_ALL = Prepared(_KNOWN)
+_ACTIVE = Prepared(_KNOWN.where(instructions.c.status == InstructionStatus.ACTIVE.value))

@@ -3,22 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Integer, Row, Select, Table, bindparam, select
+from sqlalchemy import ColumnElement, Connection, Integer, Row, Select, Table, bindparam, false, or_, select
 from sqlalchemy.dialects import postgresql, sqlite
 
 from rhea.errors import InvalidText
-from rhea.stores.tables import instructions, messages, turns
+from rhea.stores.prepared import Prepared
+from rhea.stores.tables import messages, turns
 from rhea.types import Instruction, InstructionKind, InstructionStatus, Message, OwnerId, Scope, TurnRecord, TurnState
 
 __all__ = [
     "insert_new",
     "instruction_from",
     "message_row",
+    "moment_from",
     "now",
     "range_query",
     "storable",
@@ -27,21 +28,29 @@ __all__ = [
 ]
 
 
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+
 def now() -> datetime:
     """The present moment, in UTC."""
     return datetime.now(UTC)
 
 
+def moment_from(value: datetime | int) -> datetime:
+    """A moment as a driver gives it (the integer that is stored), or as SQLAlchemy has converted it already."""
+    return value if isinstance(value, datetime) else _EPOCH + timedelta(microseconds=value)
+
+
 def insert_new(connection: Connection, table: Table, rows: Sequence[dict[str, Any]]) -> None:
     """Insert rows; those that a unique constraint knows already are left as they are."""
-    connection.execute(_insert_new(table, connection.dialect.name), rows)
+    _insert_new(table, connection.dialect.name).run_many(connection, rows)
 
 
 @lru_cache(maxsize=64)
-def _insert_new(table: Table, dialect: str) -> sqlite.Insert | postgresql.Insert:
+def _insert_new(table: Table, dialect: str) -> Prepared:
     if dialect == "sqlite":
-        return sqlite.insert(table).on_conflict_do_nothing()
-    return postgresql.insert(table).on_conflict_do_nothing()
+        return Prepared(sqlite.insert(table).on_conflict_do_nothing())
+    return Prepared(postgresql.insert(table).on_conflict_do_nothing())
 
 
 def storable(text: str) -> str:
@@ -93,9 +102,12 @@ def turn_query() -> Select[Any]:
     ).select_from(turns.outerjoin(messages, messages.c.turn_id == turns.c.id))
 
 
-@lru_cache(maxsize=16)
-def range_query(bounded: bool, by_state: bool, limited: bool, newest: bool) -> Select[Any]:
-    """The statement of a range of turns, for one choice of its options; built once for each."""
+_STATES = {state.value: state for state in TurnState}
+
+
+@lru_cache(maxsize=32)
+def range_query(bounded: bool, states: tuple[str, ...] | None, limited: bool, newest: bool) -> Prepared:
+    """The statement of a range of turns, for one choice of its options; made once for each."""
     wanted: list[ColumnElement[bool]] = [
         turns.c.conversation_id == bindparam("conversation"),
         turns.c.user_id == bindparam("owner"),
@@ -103,14 +115,14 @@ def range_query(bounded: bool, by_state: bool, limited: bool, newest: bool) -> S
     ]
     if bounded:
         wanted.append(turns.c.position < bindparam("before"))
-    if by_state:
-        wanted.append(turns.c.state.in_(bindparam("states", expanding=True)))
+    if states is not None:
+        wanted.append(or_(false(), *(turns.c.state == state for state in states)))
     query = turn_query().order_by(turns.c.position, messages.c.seq)
     if not limited:
-        return query.where(*wanted)
+        return Prepared(query.where(*wanted))
     order = turns.c.position.desc() if newest else turns.c.position
     some = select(turns.c.id).where(*wanted).order_by(order).limit(bindparam("most", type_=Integer))
-    return query.where(turns.c.id.in_(some))
+    return Prepared(query.where(turns.c.id.in_(some)))
 
 
 def turns_from(rows: Iterable[Row[Any]]) -> list[TurnRecord]:
@@ -118,44 +130,42 @@ def turns_from(rows: Iterable[Row[Any]]) -> list[TurnRecord]:
     found: list[TurnRecord] = []
     head: tuple[Any, ...] | None = None
     said: list[Message] = []
-
-    def close() -> None:
-        if head is not None:
-            turn_id, conversation_id, position, state, created, digest, digest_id = head
-            turn = TurnRecord(turn_id, conversation_id, position, TurnState(state), tuple(said), created, digest)
-            if digest is None and digest_id is not None:
-                turn = replace(turn, digest=turn.reply)
-            found.append(turn)
-
     for row in rows:
         values = tuple(row)
         if head is None or head[0] != values[0]:
-            close()
+            if head is not None:
+                found.append(_turn(head, said))
             head, said = values[:7], []
-        role, body, name, time, source_id, message_id = values[7:]
-        if message_id is not None:
-            said.append(Message(role, body, name, time, source_id, message_id))
-    close()
+        if values[12] is not None:
+            said.append(Message(*values[7:]))
+    if head is not None:
+        found.append(_turn(head, said))
     return found
+
+
+def _turn(head: tuple[Any, ...], said: list[Message]) -> TurnRecord:
+    turn_id, conversation_id, position, state, created, digest, digest_id = head
+    if digest is None and digest_id is not None:
+        digest = "\n".join([m.text for m in said if m.role == "assistant"]) or None
+    return TurnRecord(turn_id, conversation_id, position, _STATES[state], tuple(said), moment_from(created), digest)
 
 
 def instruction_from(row: Row[Any]) -> Instruction:
     """One row of the instructions table."""
-    found = row._mapping
     return Instruction(
-        id=found[instructions.c.id],
-        text=found[instructions.c.text],
-        kind=InstructionKind(found[instructions.c.kind]),
-        scope=Scope(found[instructions.c.scope]),
-        status=InstructionStatus(found[instructions.c.status]),
-        conversation_id=found[instructions.c.conversation_id],
-        source_turn_id=found[instructions.c.source_turn_id],
-        source_position=found[instructions.c.source_position],
-        start=found[instructions.c.start_at],
-        end=found[instructions.c.end_at],
-        expires_after=found[instructions.c.expires_after],
-        until=found[instructions.c.until],
-        replaced_by=found[instructions.c.replaced_by],
-        topic=found[instructions.c.topic],
-        created_at=found[instructions.c.created_at],
+        id=row.id,
+        text=row.text,
+        kind=InstructionKind(row.kind),
+        scope=Scope(row.scope),
+        status=InstructionStatus(row.status),
+        conversation_id=row.conversation_id,
+        source_turn_id=row.source_turn_id,
+        source_position=row.source_position,
+        start=row.start_at,
+        end=row.end_at,
+        expires_after=row.expires_after,
+        until=row.until,
+        replaced_by=row.replaced_by,
+        topic=row.topic,
+        created_at=moment_from(row.created_at),
     )

@@ -18,8 +18,10 @@ from rhea.errors import ConversationNotFound, TurnAlreadyCommitted, TurnNotFound
 from rhea.stores.database import Database
 from rhea.stores.holders import gone, this_process
 from rhea.stores.instructions import apply_changes, undo_changes
-from rhea.stores.rows import message_row, now, range_query, turn_query, turns_from
-from rhea.stores.tables import conversations, messages, traces, turns
+from rhea.stores.packing import unpack
+from rhea.stores.prepared import Prepared, PreparedIn
+from rhea.stores.rows import message_row, moment_from, now, range_query, turn_query, turns_from
+from rhea.stores.tables import Moment, conversations, messages, traces, turns
 from rhea.stores.work import enqueue
 from rhea.types import InstructionChange, Message, OwnerId, TurnRecord, TurnState
 
@@ -52,8 +54,8 @@ class TurnRows:
             moment = now()
             position = _next_positions(connection, owner, conversation_id, 1, moment)
             _interrupt_the_dead(connection, owner, conversation_id, moment)
-            turn_id = connection.execute(
-                _INSERT_TURN,
+            turn_id = _INSERT_TURN.run(
+                connection,
                 {
                     "user_id": owner,
                     "conversation_id": conversation_id,
@@ -147,7 +149,7 @@ class TurnRows:
     def interrupt_dead(self, owner: OwnerId, conversation_id: int) -> None:
         """Mark pending turns whose process is gone as interrupted; writes only when there is a pending turn."""
         with self.database.read(owner) as connection:
-            pending = connection.execute(_PENDING, {"wanted": conversation_id, "owner": owner}).first()
+            pending = _PENDING.run(connection, {"wanted": conversation_id, "owner": owner}).first()
         if pending is not None:
             with self.database.write(owner) as connection:
                 _interrupt_the_dead(connection, owner, conversation_id, now())
@@ -213,9 +215,9 @@ class TurnRows:
 
     def load_trace(self, owner: OwnerId, turn_id: int) -> dict[str, Any] | None:
         """The turn's trace; ``None`` when it has none or is not the owner's."""
-        query = select(traces.c.body).where(traces.c.turn_id == turn_id, traces.c.user_id == owner)
         with self.database.read(owner) as connection:
-            return connection.scalar(query)
+            body = _TRACE.run(connection, {"wanted": turn_id, "owner": owner}).scalar()
+        return None if body is None else unpack(body)
 
     def turns(
         self,
@@ -253,16 +255,15 @@ class TurnRows:
         *,
         newest: bool,
     ) -> list[TurnRecord]:
-        query = range_query(before is not None, states is not None, limit is not None, newest)
+        wanted = None if states is None else tuple(sorted({state.value for state in states}))
+        query = range_query(before is not None, wanted, limit is not None, newest)
         given: dict[str, Any] = {"conversation": conversation_id, "owner": owner, "after": after}
         if before is not None:
             given["before"] = before
-        if states is not None:
-            given["states"] = [state.value for state in states]
         if limit is not None:
             given["most"] = max(0, limit)
         with self.database.read(owner) as connection:
-            return turns_from(connection.execute(query, given))
+            return turns_from(query.run(connection, given))
 
     def turns_by_id(self, owner: OwnerId, turn_ids: Sequence[int]) -> list[TurnRecord]:
         """The owner's turns among these, in order of id; others are left out."""
@@ -283,8 +284,8 @@ class TurnRows:
 
 def _next_positions(connection: Connection, owner: OwnerId, conversation_id: int, count: int, moment: datetime) -> int:
     """Take ``count`` positions; returns the first. Holds the conversation's row until the transaction ends."""
-    last = connection.execute(
-        _TAKE_POSITIONS, {"wanted": conversation_id, "owner": owner, "taken": count, "updated_at": moment}
+    last = _TAKE_POSITIONS.run(
+        connection, {"wanted": conversation_id, "owner": owner, "taken": count, "moment": moment}
     ).scalar_one_or_none()
     if last is None:
         raise ConversationNotFound(f"no conversation with id {conversation_id}")
@@ -292,13 +293,13 @@ def _next_positions(connection: Connection, owner: OwnerId, conversation_id: int
 
 
 def _interrupt_the_dead(connection: Connection, owner: OwnerId, conversation_id: int, moment: datetime) -> None:
-    pending = connection.execute(_PENDING, {"wanted": conversation_id, "owner": owner}).tuples()
+    pending = _PENDING.run(connection, {"wanted": conversation_id, "owner": owner}).all()
     me = this_process()
     machine = me.partition("|")[0]
     dead = []
     for turn_id, holder, lease in pending:
         elsewhere = bool(holder) and holder.partition("|")[0] != machine
-        if holder != me and (gone(holder) or (elsewhere and lease is not None and lease < moment)):
+        if holder != me and (gone(holder) or (elsewhere and lease is not None and moment_from(lease) < moment)):
             dead.append(turn_id)
     if dead:
         connection.execute(
@@ -311,7 +312,7 @@ def _interrupt_the_dead(connection: Connection, owner: OwnerId, conversation_id:
 
 def _locked(connection: Connection, owner: OwnerId, turn_id: int) -> TurnRecord:
     """The turn, its row locked until the transaction ends (SQLite's writer lock covers it anyway)."""
-    found = turns_from(connection.execute(_ONE_TURN, {"wanted": turn_id, "owner": owner}))
+    found = turns_from(_ONE_TURN.run(connection, {"wanted": turn_id, "owner": owner}))
     if not found:
         raise TurnNotFound(f"no turn with id {turn_id}")
     return found[0]
@@ -322,53 +323,64 @@ def _read(connection: Connection, owner: OwnerId, turn_ids: Sequence[int]) -> li
     wanted = sorted(set(turn_ids))
     for start in range(0, len(wanted), BATCH):
         part = wanted[start : start + BATCH]
-        found += turns_from(connection.execute(_TURNS_BY_ID, {"wanted": part, "owner": owner}))
+        found += turns_from(_TURNS_BY_ID.run(connection, part, {"owner": owner}))
     return found
 
 
 def _settle(connection: Connection, owner: OwnerId, turn: TurnRecord, state: TurnState, moment: datetime) -> None:
-    connection.execute(_SETTLE, {"wanted": turn.id, "owner": owner, "state": state.value, "updated_at": moment})
+    _SETTLE.run(connection, {"wanted": turn.id, "owner": owner, "to": state.value, "moment": moment})
 
 
 def _store_message(
     connection: Connection, owner: OwnerId, conversation_id: int, turn_id: int, seq: int, message: Message
 ) -> Message:
     row = message_row(owner, conversation_id, turn_id, seq, message)
-    return replace(message, id=connection.execute(_INSERT_MESSAGE, row).scalar_one())
+    return replace(message, id=_INSERT_MESSAGE.run(connection, row).scalar_one())
 
 
 def _store_trace(connection: Connection, owner: OwnerId, turn_id: int, trace: dict[str, Any]) -> None:
-    connection.execute(delete(traces).where(traces.c.turn_id == turn_id, traces.c.user_id == owner))
-    connection.execute(insert(traces), {"turn_id": turn_id, "user_id": owner, "body": trace})
+    _DROP_TRACE.run(connection, {"wanted": turn_id, "owner": owner})
+    _INSERT_TRACE.run(connection, {"turn_id": turn_id, "user_id": owner, "body": trace})
 
 
-# The statements of every turn, built once: building them costs more than running them.
-_TAKE_POSITIONS = (
+# The statements of every turn, compiled once.
+_TAKE_POSITIONS = Prepared(
     update(conversations)
     .where(conversations.c.id == bindparam("wanted"), conversations.c.user_id == bindparam("owner"))
-    .values(turns=conversations.c.turns + bindparam("taken"), updated_at=bindparam("updated_at"))
+    .values(turns=conversations.c.turns + bindparam("taken"), updated_at=bindparam("moment", type_=Moment))
     .returning(conversations.c.turns)
 )
-_PENDING = select(turns.c.id, turns.c.holder, turns.c.lease_until).where(
-    turns.c.conversation_id == bindparam("wanted"),
-    turns.c.user_id == bindparam("owner"),
-    turns.c.state == text("'pending'"),  # written out, so that the partial index applies
+_PENDING = Prepared(
+    select(turns.c.id, turns.c.holder, turns.c.lease_until).where(
+        turns.c.conversation_id == bindparam("wanted"),
+        turns.c.user_id == bindparam("owner"),
+        turns.c.state == text("'pending'"),  # written out, so that the partial index applies
+    )
 )
-_INSERT_TURN = insert(turns).returning(turns.c.id)
-_INSERT_MESSAGE = insert(messages).returning(messages.c.id)
-_ONE_TURN = (
+_INSERT_TURN = Prepared(insert(turns).returning(turns.c.id))
+_INSERT_MESSAGE = Prepared(insert(messages).returning(messages.c.id))
+_ONE_TURN = Prepared(
     turn_query()
     .where(turns.c.id == bindparam("wanted"), turns.c.user_id == bindparam("owner"))
     .order_by(messages.c.seq)
     .with_for_update(of=turns)
 )
-_TURNS_BY_ID = (
-    turn_query()
-    .where(turns.c.id.in_(bindparam("wanted", expanding=True)), turns.c.user_id == bindparam("owner"))
-    .order_by(turns.c.id, messages.c.seq)
+_TURNS_BY_ID = PreparedIn(
+    lambda wanted: (
+        turn_query()
+        .where(turns.c.id.in_(wanted), turns.c.user_id == bindparam("owner"))
+        .order_by(turns.c.id, messages.c.seq)
+    )
 )
-_SETTLE = (
+_SETTLE = Prepared(
     update(turns)
     .where(turns.c.id == bindparam("wanted"), turns.c.user_id == bindparam("owner"))
-    .values(state=bindparam("state"), updated_at=bindparam("updated_at"), holder=null(), lease_until=null())
+    .values(state=bindparam("to"), updated_at=bindparam("moment", type_=Moment), holder=null(), lease_until=null())
+)
+_DROP_TRACE = Prepared(
+    delete(traces).where(traces.c.turn_id == bindparam("wanted"), traces.c.user_id == bindparam("owner"))
+)
+_INSERT_TRACE = Prepared(insert(traces))
+_TRACE = Prepared(
+    select(traces.c.body).where(traces.c.turn_id == bindparam("wanted"), traces.c.user_id == bindparam("owner"))
 )

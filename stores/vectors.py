@@ -12,21 +12,21 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
-from sqlalchemy import Connection, delete, exists, func, insert, select
+from sqlalchemy import Connection, and_, bindparam, delete, exists, func, insert, select
 
 from rhea.errors import EmbedderError
 from rhea.stores import vectors_pgvector as pgvector
 from rhea.stores.base import MessageVectors, VectorHit, WorkItem
 from rhea.stores.database import Database
+from rhea.stores.prepared import Prepared, PreparedIn
 from rhea.stores.rows import insert_new
 from rhea.stores.tables import embedders, messages, turns, vectors, work
-from rhea.stores.work import drop_finished
 from rhea.types import OwnerId, TurnState
 
 if TYPE_CHECKING:
     from rhea.stores.vectors_faiss import FaissCache
 
-__all__ = ["VectorRows", "unpacked"]
+__all__ = ["VectorRows", "check_vectors", "store_vectors", "unpacked"]
 
 
 class VectorRows:
@@ -35,72 +35,15 @@ class VectorRows:
     database: Database
     cache: FaissCache
 
-    def finish_vectors(self, items: Sequence[tuple[WorkItem, Sequence[MessageVectors]]], embedder_id: str) -> None:
-        """Store the vectors of finished work, in half precision, and drop the work, in one transaction.
-
-        Raises:
-            EmbedderError: a vector is not finite, or of another size than the embedder's earlier ones.
-        """
-        for _, found in items:
-            for entry in found:
-                _check(entry, embedder_id)
-        with self.database.write(durable=False) as connection:
-            mine = drop_finished(connection, [item for item, _ in items])
-            fresh = [(item, entry) for item, found in items if item.id in mine for entry in found]
-            if fresh:
-                self._store_vectors(connection, fresh, embedder_id)
-
-    def _store_vectors(
-        self, connection: Connection, fresh: Sequence[tuple[WorkItem, MessageVectors]], embedder: str
-    ) -> None:
-        key = _embedder_key(connection, embedder, [entry for _, entry in fresh])
-        # A message erased meanwhile, or one of another owner, is described by nothing.
-        known = set(
-            connection.execute(
-                select(messages.c.id, messages.c.turn_id, messages.c.user_id).where(
-                    messages.c.id.in_([entry.message_id for _, entry in fresh])
-                )
-            ).tuples()
-        )
-        fresh = [(i, e) for i, e in fresh if (e.message_id, i.turn_id, i.owner) in known and len(e.channels)]
-        if not fresh:
-            return
-        connection.execute(
-            delete(vectors).where(
-                vectors.c.embedder_id == key, vectors.c.message_id.in_([entry.message_id for _, entry in fresh])
-            )
-        )
-        connection.execute(insert(vectors), [_row(item, entry, key) for item, entry in fresh])
-        if pgvector.installed(connection):
-            pgvector.add(connection, [(item, entry) for item, entry in fresh], key)
-
     def vectors(
         self, owner: OwnerId, conversation_id: int, embedder_id: str, *, after_message_id: int = 0
     ) -> list[MessageVectors]:
         """Vectors of a conversation in order of message, newer than ``after_message_id``: feeds the caches."""
-        query = (
-            select(
-                vectors.c.message_id,
-                vectors.c.turn_id,
-                turns.c.position,
-                vectors.c.channels,
-                vectors.c.data,
-                embedders.c.dim,
-            )
-            .join(embedders, embedders.c.id == vectors.c.embedder_id)
-            .join(turns, turns.c.id == vectors.c.turn_id)
-            .where(
-                vectors.c.conversation_id == conversation_id,
-                vectors.c.user_id == owner,
-                embedders.c.name == embedder_id,
-                vectors.c.message_id > after_message_id,
-            )
-            .order_by(vectors.c.message_id)
-        )
+        given = {"conversation": conversation_id, "owner": owner, "embedder": embedder_id, "after": after_message_id}
         with self.database.read(owner) as connection:
             return [
                 MessageVectors(message_id, turn_id, position, tuple(channels.split(",")), unpacked(data, dim))
-                for message_id, turn_id, position, channels, data, dim in connection.execute(query).tuples()
+                for message_id, turn_id, position, channels, data, dim in _NEWER.run(connection, given).tuples()
             ]
 
     def nearest(
@@ -216,6 +159,31 @@ class VectorRows:
         return gone
 
 
+def store_vectors(connection: Connection, fresh: Sequence[tuple[WorkItem, MessageVectors]], embedder: str) -> None:
+    """Store vectors inside the caller's transaction; those of messages erased meanwhile are dropped.
+
+    Raises:
+        EmbedderError: of another size than the embedder's earlier ones.
+    """
+    key = _embedder_key(connection, embedder, [entry for _, entry in fresh])
+    # A message erased meanwhile, or one of another owner, is described by nothing.
+    known: dict[int, tuple[int, int]] = {}
+    replaced: list[int] = []
+    for start in range(0, len(fresh), _BATCH):
+        wanted = [entry.message_id for _, entry in fresh[start : start + _BATCH]]
+        for message, turn, user, described in _KNOWN.run(connection, wanted, {"embedder": key}).tuples():
+            known[message] = (turn, user)
+            if described is not None:
+                replaced.append(message)
+    fresh = [(i, e) for i, e in fresh if known.get(e.message_id) == (i.turn_id, i.owner) and len(e.channels)]
+    for start in range(0, len(replaced), _BATCH):
+        _FORGET.run(connection, replaced[start : start + _BATCH], {"embedder": key})
+    if fresh:
+        _INSERT.run_many(connection, [_row(item, entry, key) for item, entry in fresh])
+        if pgvector.installed(connection):
+            pgvector.add(connection, fresh, key)
+
+
 def unpacked(data: bytes, dim: int) -> NDArray[np.float32]:
     """The rows of a packed block, float32 of shape (n, dim)."""
     return np.frombuffer(data, dtype="<f2").astype(np.float32).reshape(-1, dim)
@@ -235,7 +203,12 @@ def _row(item: WorkItem, entry: MessageVectors, key: int) -> dict[str, object]:
     }
 
 
-def _check(entry: MessageVectors, embedder_id: str) -> None:
+def check_vectors(entry: MessageVectors, embedder_id: str) -> None:
+    """Refuse what cannot be stored.
+
+    Raises:
+        EmbedderError: not finite in half precision, or not one row a channel.
+    """
     shape = entry.vectors.shape
     if entry.vectors.ndim != 2 or shape[0] != len(entry.channels):
         raise EmbedderError(f"{embedder_id}: {len(entry.channels)} channels for vectors of shape {shape}")
@@ -245,14 +218,53 @@ def _check(entry: MessageVectors, embedder_id: str) -> None:
 
 def _embedder_key(connection: Connection, name: str, entries: Sequence[MessageVectors]) -> int:
     sizes = {int(entry.vectors.shape[1]) for entry in entries}
-    query = select(embedders.c.id, embedders.c.dim).where(embedders.c.name == name)
-    found = connection.execute(query).one_or_none()
+    found = _EMBEDDER.run(connection, {"called": name}).one_or_none()
     if found is None:
         insert_new(connection, embedders, [{"name": name, "dim": max(sizes)}])
-        found = connection.execute(query).one()
+        found = _EMBEDDER.run(connection, {"called": name}).one()
     if sizes != {found.dim}:
         raise EmbedderError(
             f"{name} gave vectors of {sorted(sizes)} numbers where {found.dim} are expected: a changed embedder"
             " needs another identity"
         )
     return int(found.id)
+
+
+_BATCH = 500
+_EMBEDDER = Prepared(select(embedders.c.id, embedders.c.dim).where(embedders.c.name == bindparam("called")))
+_KNOWN = PreparedIn(
+    lambda wanted: (
+        select(messages.c.id, messages.c.turn_id, messages.c.user_id, vectors.c.message_id)
+        .select_from(
+            messages.outerjoin(
+                vectors, and_(vectors.c.message_id == messages.c.id, vectors.c.embedder_id == bindparam("embedder"))
+            )
+        )
+        .where(messages.c.id.in_(wanted))
+    )
+)
+_FORGET = PreparedIn(
+    lambda wanted: delete(vectors).where(
+        vectors.c.embedder_id == bindparam("embedder"), vectors.c.message_id.in_(wanted)
+    )
+)
+_INSERT = Prepared(insert(vectors))
+_NEWER = Prepared(
+    select(
+        vectors.c.message_id,
+        vectors.c.turn_id,
+        turns.c.position,
+        vectors.c.channels,
+        vectors.c.data,
+        embedders.c.dim,
+    )
+    .join(embedders, embedders.c.id == vectors.c.embedder_id)
+    .join(turns, turns.c.id == vectors.c.turn_id)
+    .where(
+        vectors.c.conversation_id == bindparam("conversation"),
+        vectors.c.user_id == bindparam("owner"),
+        embedders.c.name == bindparam("embedder"),
+        vectors.c.message_id > bindparam("after"),
+    )
+    .order_by(vectors.c.message_id)
+)

@@ -12,16 +12,18 @@ from datetime import timedelta
 from functools import cache
 from typing import Any
 
-from sqlalchemy import Connection, Select, bindparam, delete, func, or_, select, update
+from sqlalchemy import Connection, Integer, bindparam, delete, func, or_, select, update
 
-from rhea.stores.base import WorkItem, WorkKind
+from rhea.stores.base import MessageVectors, WorkItem, WorkKind
 from rhea.stores.database import Database
 from rhea.stores.holders import gone, this_process
+from rhea.stores.prepared import Prepared, PreparedIn
 from rhea.stores.rows import insert_new, now
 from rhea.stores.tables import messages, turns, work
+from rhea.stores.vectors import check_vectors, store_vectors
 from rhea.types import OwnerId
 
-__all__ = ["WorkRows", "drop_finished", "enqueue"]
+__all__ = ["WorkRows", "drop_finished", "enqueue", "store_digests"]
 
 
 class WorkRows:
@@ -39,11 +41,9 @@ class WorkRows:
         conversation_id: int | None = None,
     ) -> list[WorkItem]:
         """Claim up to ``limit`` pieces, oldest first; others cannot claim them until the lease runs out."""
-        with self.database.read(owner) as connection:
-            # An idle worker must not take the writer's lock just to learn that nothing is due.
-            given = {"kinds": list(kinds), "owner": owner, "conversation": conversation_id}
-            if connection.scalar(_any_query(owner is not None, conversation_id is not None), given) is None:
-                return []
+        # An idle worker must not take the writer's lock just to learn that nothing is due.
+        if self.due_work(kinds, limit=1, owner=owner, conversation_id=conversation_id) == []:
+            return []
         with self.database.write(owner, durable=False) as connection:
             moment = now()
             claimants = connection.scalars(select(work.c.claimed_by).where(work.c.claimed_by.is_not(None)).distinct())
@@ -68,20 +68,63 @@ class WorkRows:
                 )
             return [WorkItem(row.id, row.kind, OwnerId(row.user_id), row.conversation_id, row.turn_id) for row in found]
 
+    def due_work(
+        self,
+        kinds: Sequence[WorkKind],
+        *,
+        limit: int,
+        owner: OwnerId | None = None,
+        conversation_id: int | None = None,
+    ) -> list[WorkItem] | None:
+        """All pending pieces, unclaimed; ``None`` when there are more than ``limit``, or somebody works on one.
+
+        A few pieces are done sooner than they are claimed: should two workers do the same ones, the first to finish
+        drops them and the other stores nothing.
+        """
+        query = _due_query(tuple(kinds), owner is not None, conversation_id is not None)
+        given: dict[str, Any] = {"most": limit + 1}
+        if owner is not None:
+            given["owner"] = owner
+        if conversation_id is not None:
+            given["conversation"] = conversation_id
+        with self.database.read(owner) as connection:
+            found = query.run(connection, given).all()
+        if len(found) > limit or any(row.claimed_by is not None for row in found):
+            return None
+        return [WorkItem(row.id, row.kind, OwnerId(row.user_id), row.conversation_id, row.turn_id) for row in found]
+
+    def finish_work(
+        self,
+        digests: Sequence[tuple[WorkItem, str, str]],
+        vectors: Sequence[tuple[WorkItem, Sequence[MessageVectors]]],
+        embedder_id: str,
+    ) -> None:
+        """(item, digest, compressor id) and (item, vectors): store all of it and drop the work, in one transaction.
+
+        Raises:
+            EmbedderError: a vector is not finite, or of another size than the embedder's earlier ones.
+        """
+        for _, entries in vectors:
+            for entry in entries:
+                check_vectors(entry, embedder_id)
+        with self.database.write(durable=False) as connection:
+            mine = drop_finished(connection, [*(i for i, _, _ in digests), *(i for i, _ in vectors)])
+            store_digests(connection, [entry for entry in digests if entry[0].id in mine])
+            fresh = [(item, entry) for item, entries in vectors if item.id in mine for entry in entries]
+            if fresh:
+                store_vectors(connection, fresh, embedder_id)
+
     def finish_digests(self, items: Sequence[tuple[WorkItem, str, str]]) -> None:
         """(item, digest, compressor id): store the digests and drop the work in one transaction."""
-        with self.database.write(durable=False) as connection:
-            mine = drop_finished(connection, [item for item, _, _ in items])
-            fresh = [entry for entry in items if entry[0].id in mine]
-            replies = _replies(connection, [item.turn_id for item, _, _ in fresh])
-            for item, digest, compressor in fresh:
-                # A short reply comes back from its compressor unchanged: it is not stored twice.
-                kept = None if digest == replies.get(item.turn_id) else digest
-                connection.execute(
-                    update(turns)
-                    .where(turns.c.id == item.turn_id, turns.c.user_id == item.owner)
-                    .values(digest=kept, digest_id=compressor)
-                )
+        self.finish_work(items, [], "")
+
+    def finish_vectors(self, items: Sequence[tuple[WorkItem, Sequence[MessageVectors]]], embedder_id: str) -> None:
+        """Store the vectors of finished work, in half precision, and drop the work, in one transaction.
+
+        Raises:
+            EmbedderError: see :meth:`finish_work`.
+        """
+        self.finish_work([], items, embedder_id)
 
     def release_work(self, items: Sequence[WorkItem]) -> None:
         """Give claimed pieces back, for others to claim at once."""
@@ -101,16 +144,25 @@ class WorkRows:
             return dict(connection.execute(query).tuples().all())
 
 
-def _replies(connection: Connection, turn_ids: Sequence[int]) -> dict[int, str]:
-    query = (
-        select(messages.c.turn_id, messages.c.text)
-        .where(messages.c.turn_id.in_(turn_ids), messages.c.role == "assistant")
-        .order_by(messages.c.turn_id, messages.c.seq)
+def store_digests(connection: Connection, digests: Sequence[tuple[WorkItem, str, str]]) -> None:
+    """Note the digests with their turns; a reply that came back unchanged is not stored twice."""
+    if not digests:
+        return
+    replies: dict[int, str] = {}
+    for turn_id, said in _REPLIES.run(connection, [item.turn_id for item, _, _ in digests]).tuples():
+        replies[turn_id] = f"{replies[turn_id]}\n{said}" if turn_id in replies else said
+    _SET_DIGEST.run_many(
+        connection,
+        [
+            {
+                "wanted": item.turn_id,
+                "owner": item.owner,
+                "made": None if digest == replies.get(item.turn_id) else digest,
+                "by": compressor,
+            }
+            for item, digest, compressor in digests
+        ],
     )
-    found: dict[int, str] = {}
-    for turn_id, said in connection.execute(query).tuples():
-        found[turn_id] = f"{found[turn_id]}\n{said}" if turn_id in found else said
-    return found
 
 
 def enqueue(
@@ -128,17 +180,33 @@ def enqueue(
 
 def drop_finished(connection: Connection, items: Sequence[WorkItem]) -> set[int]:
     """Delete the rows of finished work; returns the ids that were still there, whose results are to be stored."""
-    if not items:
-        return set()
-    return set(connection.scalars(delete(work).where(work.c.id.in_([item.id for item in items])).returning(work.c.id)))
+    found: set[int] = set()
+    for start in range(0, len(items), 500):
+        found |= set(_DROP.run(connection, [item.id for item in items[start : start + 500]]).scalars())
+    return found
+
+
+_DROP = PreparedIn(lambda wanted: delete(work).where(work.c.id.in_(wanted)).returning(work.c.id))
+_REPLIES = PreparedIn(
+    lambda wanted: (
+        select(messages.c.turn_id, messages.c.text)
+        .where(messages.c.turn_id.in_(wanted), messages.c.role == "assistant")
+        .order_by(messages.c.turn_id, messages.c.seq)
+    )
+)
+_SET_DIGEST = Prepared(
+    update(turns)
+    .where(turns.c.id == bindparam("wanted"), turns.c.user_id == bindparam("owner"))
+    .values(digest=bindparam("made"), digest_id=bindparam("by"))
+)
 
 
 @cache
-def _any_query(by_owner: bool, by_conversation: bool) -> Select[Any]:
-    """Whether any work is noted at all; asked in every turn, so built once."""
-    query = select(work.c.id).where(work.c.kind.in_(bindparam("kinds", expanding=True)))
+def _due_query(kinds: tuple[WorkKind, ...], by_owner: bool, by_conversation: bool) -> Prepared:
+    """The oldest pieces of pending work; asked in every turn, so made once."""
+    query = select(work).where(or_(*(work.c.kind == kind for kind in kinds)))
     if by_owner:
         query = query.where(work.c.user_id == bindparam("owner"))
     if by_conversation:
         query = query.where(work.c.conversation_id == bindparam("conversation"))
-    return query.limit(1)
+    return Prepared(query.order_by(work.c.id).limit(bindparam("most", type_=Integer)))

@@ -1,8 +1,8 @@
 """Pending work, done: vectors of messages and digests of replies, off the user's critical path.
 
-A commit only notes what is owed. `settle` claims pieces through the store's leases, makes many at once
-(one embedder call for a whole batch of turns) and hands the results back; a crash in between leaves the
-pieces to the next caller.
+A commit only notes what is owed. `settle` makes many pieces at once (one embedder call for a whole batch of
+turns) and hands all results back in one transaction. Many pieces are claimed first, through the store's leases, so
+that workers share them; a few are simply done. A crash in between leaves the pieces to the next caller.
 """
 
 from __future__ import annotations
@@ -14,14 +14,17 @@ import numpy as np
 from rhea.compress.base import Compressor
 from rhea.embed import Embedder
 from rhea.recall.chunks import labelled, pieces
-from rhea.stores.base import MessageVectors, Store, WorkItem
+from rhea.stores.base import MessageVectors, Store, WorkItem, WorkKind
 from rhea.types import OwnerId, TurnRecord
 
 __all__ = ["settle", "vectors_of"]
 
+_KINDS: tuple[WorkKind, ...] = ("digest", "vectors")
 _BATCH = 256
 """Pieces of work a claim: large enough to fill the embedder's batches, small enough for its lease."""
 _LEASE_SECONDS = 300.0
+_FEW = 8
+"""Pieces that are done unclaimed: what a few turns owe takes no longer than its claim would."""
 
 
 def settle(
@@ -55,19 +58,19 @@ def settle(
     done = 0
     while limit is None or done < limit:
         most = _BATCH if limit is None else min(_BATCH, limit - done)
-        items = store.claim_work(
-            ("digest", "vectors"),
-            limit=most,
-            lease_seconds=_LEASE_SECONDS,
-            owner=owner,
-            conversation_id=conversation_id,
-        )
+        items = store.due_work(_KINDS, limit=min(_FEW, most), owner=owner, conversation_id=conversation_id)
+        claimed = items is None
+        if items is None:
+            items = store.claim_work(
+                _KINDS, limit=most, lease_seconds=_LEASE_SECONDS, owner=owner, conversation_id=conversation_id
+            )
         if not items:
             break
         try:
             _finish(store, embedder, compressor, items)
         except BaseException:
-            store.release_work(items)
+            if claimed:
+                store.release_work(items)
             raise
         done += len(items)
         if progress is not None:
@@ -110,37 +113,37 @@ def vectors_of(
 
 
 def _finish(store: Store, embedder: Embedder, compressor: Compressor, items: Sequence[WorkItem]) -> None:
-    by_owner: dict[OwnerId, list[WorkItem]] = {}
-    for item in items:
-        by_owner.setdefault(item.owner, []).append(item)
-    for owner, mine in by_owner.items():
+    digests: list[tuple[WorkItem, str, str]] = []
+    vectors: list[tuple[WorkItem, Sequence[MessageVectors]]] = []
+    for owner in dict.fromkeys(item.owner for item in items):
+        mine = [item for item in items if item.owner == owner]
         turns = {t.id: t for t in store.turns_by_id(owner, sorted({i.turn_id for i in mine}))}
-        digests = [i for i in mine if i.kind == "digest"]
-        _finish_digests(store, compressor, digests, turns)
-        _finish_vectors(store, embedder, owner, [i for i in mine if i.kind == "vectors"], turns)
+        digests += _digests(compressor, [i for i in mine if i.kind == "digest"], turns)
+        vectors += _vectors(store, embedder, owner, [i for i in mine if i.kind == "vectors"], turns)
+    store.finish_work(digests, vectors, embedder.id)
 
 
-def _finish_digests(
-    store: Store, compressor: Compressor, items: Sequence[WorkItem], turns: dict[int, TurnRecord]
-) -> None:
+def _digests(
+    compressor: Compressor, items: Sequence[WorkItem], turns: dict[int, TurnRecord]
+) -> list[tuple[WorkItem, str, str]]:
     if not items:
-        return
+        return []
     replies = [(turns[i.turn_id].reply if i.turn_id in turns else None) or "" for i in items]
     made = compressor.compress(replies)
-    store.finish_digests([(i, digest, compressor.id) for i, digest in zip(items, made, strict=True)])
+    return [(i, digest, compressor.id) for i, digest in zip(items, made, strict=True)]
 
 
-def _finish_vectors(
+def _vectors(
     store: Store, embedder: Embedder, owner: OwnerId, items: Sequence[WorkItem], turns: dict[int, TurnRecord]
-) -> None:
+) -> list[tuple[WorkItem, Sequence[MessageVectors]]]:
     if not items:
-        return
+        return []
     present = [turns[i.turn_id] for i in items if i.turn_id in turns]
     made = dict(
         zip([t.id for t in present], vectors_of(present, _texts_before(store, owner, present), embedder), strict=True)
     )
     # A turn erased meanwhile owes nothing any more: its work is dropped with no vectors.
-    store.finish_vectors([(i, made.get(i.turn_id, [])) for i in items], embedder.id)
+    return [(i, made.get(i.turn_id, [])) for i in items]
 
 
 def _texts_before(store: Store, owner: OwnerId, turns: Sequence[TurnRecord]) -> list[str | None]:
