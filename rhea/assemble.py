@@ -119,7 +119,7 @@ def assemble(
         tokens=built.tokens,
         sections=built.sections,
         instructions=tuple(i.text for i in kept),
-        episodes=tuple(chosen.trace()),
+        episodes=chosen.trace(),
         left_out=tuple(i.text for i in left_out),
         notes=tuple(notes),
         others=pack_scores(chosen.others),

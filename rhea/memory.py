@@ -311,7 +311,7 @@ class Turn:
             self.commit(said, interrupted=True)
         elif self._committed is None:
             store, owner = self._conversation._services.store, self._conversation._owner
-            store.save_trace(owner, self.id, self.context.to_dict())  # `commit` would have stored it
+            store.save_trace(owner, self.id, self.context.to_record())  # `commit` would have stored it
             store.interrupt_turn(owner, self.id)
             self._abandoned = True
 

@@ -182,7 +182,7 @@ def remember(
     try:
         with step("commit"):
             return services.store.commit_turn(
-                owner, turn.record.id, reply, interrupted=interrupted, trace=turn.context.to_dict()
+                owner, turn.record.id, reply, interrupted=interrupted, trace=turn.context.to_record()
             )
     except StoreError as error:
         raise ReplyNotSaved(reply, str(error)) from error

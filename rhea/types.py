@@ -247,15 +247,8 @@ class Context:
 
     def to_dict(self) -> dict[str, Any]:
         """The JSON form that ``--json`` prints."""
-        return {
-            "budget": self.budget,
-            "tokens": self.tokens,
-            "sections": dict(self.sections),
-            "instructions": list(self.instructions),
-            "left_out": list(self.left_out),
-            "notes": list(self.notes),
-            **({"others": self.others} if self.others else {}),
-            "episodes": [
+        return self._with(
+            [
                 {
                     "position": e.position,
                     "decision": str(e.decision),
@@ -266,7 +259,24 @@ class Context:
                     **({"conversation": e.conversation} if e.conversation else {}),
                 }
                 for e in self.episodes
-            ],
+            ]
+        )
+
+    def to_record(self) -> dict[str, Any]:
+        """What is stored: equal to :meth:`to_dict`, its episodes by column where recall has them so."""
+        columns = getattr(self.episodes, "columns", None)
+        return self.to_dict() if columns is None else self._with(columns())
+
+    def _with(self, episodes: Any) -> dict[str, Any]:
+        return {
+            "budget": self.budget,
+            "tokens": self.tokens,
+            "sections": dict(self.sections),
+            "instructions": list(self.instructions),
+            "left_out": list(self.left_out),
+            "notes": list(self.notes),
+            **({"others": self.others} if self.others else {}),
+            "episodes": episodes,
         }
 
     @classmethod

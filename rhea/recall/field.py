@@ -67,15 +67,19 @@ class Field:
 
     def row(self, message_id: int) -> int | None:
         """Row of a message; ``None`` when it is not held."""
+        if len(self.indexes) == 1:
+            return self.indexes[0].row(message_id)
         for index, start in zip(self.indexes, self.starts, strict=False):
             row = index.row(message_id)
             if row is not None:
                 return int(start) + row
         return None
 
-    def conversation(self, row: int) -> str | None:
-        """Name of the conversation that a row belongs to; ``None`` for the current one."""
-        return self._names[int(np.searchsorted(self.starts, row, side="right")) - 1]
+    def conversations(self, rows: NDArray[np.int64]) -> list[str | None]:
+        """For each row the name of the conversation that it belongs to; ``None`` for the current one."""
+        if len(self.indexes) == 1:
+            return [self._names[0]] * len(rows)
+        return [self._names[place - 1] for place in np.searchsorted(self.starts, rows, side="right").tolist()]
 
     def _joined(self, what: str) -> NDArray[np.int64]:
         arrays = [getattr(index, what) for index in self.indexes]

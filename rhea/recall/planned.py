@@ -2,14 +2,70 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from operator import itemgetter
+from typing import Any
 
 from rhea.recall.render import PlannedEpisode, render_background
 from rhea.recall.traces import TurnScores
+from rhea.stores.packing import ABSENT, Columns
 from rhea.types import Decision, EpisodeTrace
 
-__all__ = ["RecallPlan"]
+__all__ = ["RecallPlan", "Trace"]
+
+
+class Trace(Sequence[EpisodeTrace]):
+    """Rows of a trace, made when they are looked at: most turns store theirs, by column, and nobody looks.
+
+    Args:
+        episodes: what was chosen.
+        omitted: the rows of omitted turns.
+    """
+
+    def __init__(self, episodes: Sequence[PlannedEpisode], omitted: Sequence[EpisodeTrace]) -> None:
+        rows = [
+            (e.conversation or "", e.turn.position, e.decision, e.score, e.tokens, e.reason, e.channels)
+            for e in episodes
+        ]
+        rows += [
+            (o.conversation or "", o.position, o.decision, o.score, o.tokens, o.reason, o.channels) for o in omitted
+        ]
+        self._values = sorted(rows, key=itemgetter(0, 1))
+        self._rows: tuple[EpisodeTrace, ...] | None = None
+
+    def columns(self) -> Columns:
+        """As `Context.to_dict` has them, by column."""
+        names = ("position", "decision", "score", "tokens", "reason", "channels", "conversation")
+        if not self._values:
+            return Columns(names, [[] for _ in names])
+        conversations, positions, decisions, scores, tokens, reasons, channels = zip(*self._values, strict=True)
+        said = [{k: round(v, 2) for k, v in held.items()} for held in channels]
+        where = [name or ABSENT for name in conversations]
+        values = [positions, [str(d) for d in decisions], [round(s, 4) for s in scores], tokens, reasons, said, where]
+        most = len(names) if any(conversations) else len(names) - 1
+        return Columns(names[:most], values[:most])
+
+    def __len__(self) -> int:
+        """Number of rows."""
+        return len(self._values)
+
+    def __getitem__(self, place: Any) -> Any:
+        """One row, or some."""
+        if self._rows is None:
+            self._rows = tuple(
+                EpisodeTrace(position, decision, score, tokens, reason, channels, conversation or None)
+                for conversation, position, decision, score, tokens, reason, channels in self._values
+            )
+        return self._rows[place]
+
+    def __eq__(self, other: object) -> bool:
+        """Equal to any sequence of the same rows."""
+        return isinstance(other, Sequence) and tuple(self) == tuple(other)
+
+    def __hash__(self) -> int:
+        """Of the rows."""
+        return hash((len(self._values), tuple(row[1] for row in self._values)))
 
 
 @dataclass
@@ -25,7 +81,7 @@ class RecallPlan:
     omitted: list[EpisodeTrace]
     """The best scored omitted turns."""
     others: TurnScores
-    """Position and score of this conversation's turns that are neither chosen nor in ``omitted``."""
+    """Position and score of this conversation's turns, 0 for the chosen ones and those in ``omitted``."""
 
     @property
     def background(self) -> list[PlannedEpisode]:
@@ -41,13 +97,9 @@ class RecallPlan:
         """The background as it stands in the prompt, without a heading."""
         return render_background(self.background, days=self.days)
 
-    def trace(self) -> list[EpisodeTrace]:
+    def trace(self) -> Trace:
         """A row for each episode and each traced omitted turn, by position."""
-        chosen = [
-            EpisodeTrace(e.turn.position, e.decision, e.score, e.tokens, e.reason, e.channels, e.conversation)
-            for e in self.episodes
-        ]
-        return sorted([*chosen, *self.omitted], key=lambda t: (t.conversation or "", t.position))
+        return Trace(self.episodes, self.omitted)
 
     def shrink(self) -> bool:
         """Drop the least valuable message; ``False`` when nothing is left to drop."""

@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import lru_cache
+
+import numpy as np
+from numpy.typing import NDArray
 
 from rhea.recall.calibration import Calibration
 from rhea.types import RecallMode
@@ -23,26 +27,36 @@ _LITTLE = 0.02
 """A score below this has little to do with the question."""
 
 
-def why_chosen(channels: Mapping[str, float], calibration: Calibration, form: str) -> str:
-    """The one or two strongest reasons, and the form when it is not the plain one.
+def why_chosen(channels: Mapping[str, NDArray[np.float32]], calibration: Calibration) -> list[str]:
+    """The one or two strongest reasons of each turn.
 
     Args:
-        channels: what each channel said of the turn's best message.
+        channels: by name, what each channel said of each turn's best message: float32 of shape (turns,).
         calibration: whose levels tell what is much.
-        form: what `decide` says of the form, or "".
     """
-    strong = sorted(
-        ((_above(channels, name, calibration), -place, phrase) for place, (name, phrase) in enumerate(_PHRASES)),
-        reverse=True,
-    )
-    said = [phrase for above, _, phrase in strong if above >= _CLEAR][:2]
-    if channels.get("date"):
+    turns = len(next(iter(channels.values()), ()))
+    above = np.zeros((turns, len(_PHRASES)))
+    for place, (name, _) in enumerate(_PHRASES):
+        level = calibration.levels[name]
+        if name in channels:
+            above[:, place] = (channels[name] - level.mean) / level.deviation
+    strongest = np.argsort(-above, axis=1, kind="stable")[:, :2]
+    clear = np.take_along_axis(above, strongest, axis=1) >= _CLEAR
+    nothing = np.zeros(turns, dtype=bool)
+    dated, named = (np.asarray(channels.get(name, nothing), dtype=bool) for name in ("date", "speaker"))
+    places = np.where(clear, strongest, -1)
+    return [_phrase(*row) for row in zip(*places.T.tolist(), dated.tolist(), named.tolist(), strict=True)]
+
+
+@lru_cache(maxsize=256)
+def _phrase(first: int, second: int, dated: bool, named: bool) -> str:
+    """In words: the places of the strongest phrases, -1 for one that is not clear, and what the question names."""
+    said = [_PHRASES[place][1] for place in (first, second) if place >= 0]
+    if dated:
         said.insert(0, "said at a time that the question names")
-    elif channels.get("speaker") and said:
+    elif named and said:
         said[1:] = ["said by the one whom the question names"]
-    return "; ".join(
-        [", ".join(said[:2]) or "little in common with the question, but there was room", *filter(None, [form])]
-    )
+    return ", ".join(said[:2]) or "little in common with the question, but there was room"
 
 
 def why_omitted(score: float, mode: RecallMode) -> str:
@@ -52,8 +66,3 @@ def why_omitted(score: float, mode: RecallMode) -> str:
     if score < _LITTLE:
         return "little in common with the question"
     return "others were worth more, and the budget is full"
-
-
-def _above(channels: Mapping[str, float], name: str, calibration: Calibration) -> float:
-    level = calibration.levels[name]
-    return (channels.get(name, 0.0) - level.mean) / level.deviation

@@ -6,7 +6,7 @@ all messages of that day, and only its year when it changes. Message text is nev
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from rhea.recall.dates import message_day, short_day
@@ -37,7 +37,8 @@ class PlannedEpisode:
     turn: TurnRecord
     decision: Decision
     score: float
-    channels: dict[str, float]
+    channels: Mapping[str, float]
+    """What each channel said of its best message; kept for the best scored few."""
     reason: str
     tokens: int
     """What its parts take in the context, labels included, days shared with others not."""

@@ -54,11 +54,13 @@ def test_every_past_turn_is_traced_once_with_a_reason() -> None:
         turn = chat.begin("What does Osman grow on plot 31?")
         context = turn.context
         listed = [e.position for e in context.episodes]
-        packed = [position for position, _ in unpack_scores(context.others)]
+        packed = [position for position, _ in unpack_scores(context.others, listed)]
         assert sorted(listed + packed) == list(range(1, 145))
         omitted = [e for e in context.episodes if e.decision is Decision.OMITTED]
         assert omitted
-        assert all(e.tokens == 0 and e.reason and e.channels for e in omitted)
+        assert all(e.tokens == 0 and e.reason for e in omitted)
+        assert max(omitted, key=lambda e: e.score).channels, "the nearest are explained channel by channel"
+        assert max(e.score for e in omitted) >= max(score for _, score in unpack_scores(context.others, listed)) - 0.03
         kept = [e for e in context.episodes if e.decision is not Decision.OMITTED]
         assert 4 in [e.position for e in kept]
         assert all(e.tokens > 0 and 0.0 <= e.score <= 1.0 for e in kept)
