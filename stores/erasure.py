@@ -17,6 +17,7 @@ from sqlalchemy import ColumnElement, Table, and_, delete, func, select, text
 
 from rhea.errors import DatabaseBusy
 from rhea.stores.database import Database, translate
+from rhea.stores.remembered import TurnCache
 from rhea.stores.tables import conversations, instructions, messages, owned_tables, turns, users
 from rhea.stores.vectors_faiss import FaissCache
 from rhea.types import OwnerId
@@ -32,6 +33,7 @@ class EraseRows:
 
     database: Database
     cache: FaissCache
+    remembered: TurnCache
 
     def delete_rows(self, owner: OwnerId, conversation_id: int | None = None) -> dict[str, int]:
         """Delete one conversation, or the user with everything; returns the number of rows that went, by table.
@@ -57,6 +59,7 @@ class EraseRows:
                 connection.execute(
                     delete(conversations).where(conversations.c.user_id == owner, conversations.c.id == conversation_id)
                 )
+        self.remembered.clear()
         self.cache.forget(owner, conversation_id)
         return gone
 

@@ -64,6 +64,10 @@ class Prepared:
         text = self._text(connection, values)
         return connection.exec_driver_sql(text.sql, text.arguments(values))
 
+    def rows(self, connection: Connection, values: Mapping[str, Any]) -> list[tuple[Any, ...]]:
+        """Run it once; all its rows, as the driver's own tuples."""
+        return _all(self.run(connection, values))
+
     def run_many(self, connection: Connection, rows: Sequence[Mapping[str, Any]]) -> None:
         """Run it for each of the rows, which have the same keys; for none nothing happens."""
         if rows:
@@ -92,9 +96,25 @@ class PreparedIn:
         self, connection: Connection, wanted: Sequence[int], values: Mapping[str, Any] | None = None
     ) -> CursorResult[*tuple[Any, ...]]:
         """Run it for a list that is not empty."""
+        prepared, given = self._for(wanted)
+        return prepared.run(connection, {**given, **(values or {})})
+
+    def rows(
+        self, connection: Connection, wanted: Sequence[int], values: Mapping[str, Any] | None = None
+    ) -> list[tuple[Any, ...]]:
+        """Run it for a list that is not empty; all its rows, as the driver's own tuples."""
+        return _all(self.run(connection, wanted, values))
+
+    def _for(self, wanted: Sequence[int]) -> tuple[Prepared, dict[str, int]]:
         length = next((n for n in _LENGTHS if n >= len(wanted)), -(-len(wanted) // _STEP) * _STEP)
         if (prepared := self._of_length.get(length)) is None:
             names = [bindparam(f"listed_{n}", type_=BigInteger) for n in range(length)]
             prepared = self._of_length[length] = Prepared(self._make(names))
         padded = [*wanted, *[wanted[-1]] * (length - len(wanted))]
-        return prepared.run(connection, {**{f"listed_{n}": v for n, v in enumerate(padded)}, **(values or {})})
+        return prepared, {f"listed_{n}": v for n, v in enumerate(padded)}
+
+
+def _all(result: CursorResult[*tuple[Any, ...]]) -> list[tuple[Any, ...]]:
+    found = [] if result.cursor is None else list(result.cursor.fetchall())
+    result.close()
+    return found

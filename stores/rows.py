@@ -125,13 +125,12 @@ def range_query(bounded: bool, states: tuple[str, ...] | None, limited: bool, ne
     return Prepared(query.where(turns.c.id.in_(some)))
 
 
-def turns_from(rows: Iterable[Row[Any]]) -> list[TurnRecord]:
+def turns_from(rows: Iterable[Sequence[Any]]) -> list[TurnRecord]:
     """Gather the rows of :func:`turn_query`, in order of turn and message, into turns."""
     found: list[TurnRecord] = []
     head: tuple[Any, ...] | None = None
     said: list[Message] = []
-    for row in rows:
-        values = tuple(row)
+    for values in map(tuple, rows):
         if head is None or head[0] != values[0]:
             if head is not None:
                 found.append(_turn(head, said))

@@ -10,6 +10,7 @@ from rhea.stores.instructions import InstructionRows
 from rhea.stores.memory import MemoryRows
 from rhea.stores.messages import MessageRows
 from rhea.stores.ownership import OwnershipRows
+from rhea.stores.remembered import TurnCache
 from rhea.stores.schema import prepare
 from rhea.stores.search import SearchRows
 from rhea.stores.turns import TurnRows
@@ -42,6 +43,7 @@ class SqlStore(
         self.database = database
         self.dialect = database.dialect
         self.cache = FaissCache(database, cache_dir)
+        self.remembered = TurnCache()
 
     def close(self) -> None:
         """Write the vector caches and release every connection."""

@@ -19,7 +19,8 @@ from rhea.stores.database import Database
 from rhea.stores.holders import gone, this_process
 from rhea.stores.instructions import apply_changes, undo_changes
 from rhea.stores.packing import unpack
-from rhea.stores.prepared import Prepared, PreparedIn
+from rhea.stores.prepared import Prepared
+from rhea.stores.remembered import TurnCache, read_turns
 from rhea.stores.rows import message_row, moment_from, now, range_query, turn_query, turns_from
 from rhea.stores.tables import Moment, conversations, messages, traces, turns
 from rhea.stores.work import enqueue
@@ -37,6 +38,7 @@ class TurnRows:
     """The part of a store that keeps turns, their messages and their traces."""
 
     database: Database
+    remembered: TurnCache
 
     def begin_turn(
         self, owner: OwnerId, conversation_id: int, message: Message, changes: Sequence[InstructionChange]
@@ -205,7 +207,7 @@ class TurnRows:
             if rows:
                 connection.execute(insert(messages), rows)
             enqueue(connection, owner, conversation_id, ids, ("digest", "vectors"))
-            return _read(connection, owner, ids)
+            return read_turns(connection, owner, ids)
 
     def save_trace(self, owner: OwnerId, turn_id: int, trace: dict[str, Any]) -> None:
         """Keep why the turn's context was as it was; a later trace replaces an earlier one."""
@@ -263,12 +265,12 @@ class TurnRows:
         if limit is not None:
             given["most"] = max(0, limit)
         with self.database.read(owner) as connection:
-            return turns_from(query.run(connection, given))
+            return turns_from(query.rows(connection, given))
 
     def turns_by_id(self, owner: OwnerId, turn_ids: Sequence[int]) -> list[TurnRecord]:
         """The owner's turns among these, in order of id; others are left out."""
         with self.database.read(owner) as connection:
-            return _read(connection, owner, turn_ids)
+            return self.remembered.read(connection, owner, turn_ids)
 
     def turn_at(self, owner: OwnerId, conversation_id: int, position: int) -> TurnRecord:
         """The turn at a position.
@@ -312,19 +314,10 @@ def _interrupt_the_dead(connection: Connection, owner: OwnerId, conversation_id:
 
 def _locked(connection: Connection, owner: OwnerId, turn_id: int) -> TurnRecord:
     """The turn, its row locked until the transaction ends (SQLite's writer lock covers it anyway)."""
-    found = turns_from(_ONE_TURN.run(connection, {"wanted": turn_id, "owner": owner}))
+    found = turns_from(_ONE_TURN.rows(connection, {"wanted": turn_id, "owner": owner}))
     if not found:
         raise TurnNotFound(f"no turn with id {turn_id}")
     return found[0]
-
-
-def _read(connection: Connection, owner: OwnerId, turn_ids: Sequence[int]) -> list[TurnRecord]:
-    found: list[TurnRecord] = []
-    wanted = sorted(set(turn_ids))
-    for start in range(0, len(wanted), BATCH):
-        part = wanted[start : start + BATCH]
-        found += turns_from(_TURNS_BY_ID.run(connection, part, {"owner": owner}))
-    return found
 
 
 def _settle(connection: Connection, owner: OwnerId, turn: TurnRecord, state: TurnState, moment: datetime) -> None:
@@ -364,13 +357,6 @@ _ONE_TURN = Prepared(
     .where(turns.c.id == bindparam("wanted"), turns.c.user_id == bindparam("owner"))
     .order_by(messages.c.seq)
     .with_for_update(of=turns)
-)
-_TURNS_BY_ID = PreparedIn(
-    lambda wanted: (
-        turn_query()
-        .where(turns.c.id.in_(wanted), turns.c.user_id == bindparam("owner"))
-        .order_by(turns.c.id, messages.c.seq)
-    )
 )
 _SETTLE = Prepared(
     update(turns)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 import string
 from collections.abc import Sequence
-from functools import cached_property
+from functools import cached_property, lru_cache
 from pathlib import Path
 
 from rhea.errors import ModelNotFound
@@ -25,8 +25,16 @@ _ONLY_LETTERS = bytes(code if code in _LETTERS else 32 for code in range(256))
 """Translates everything but Latin letters to blanks."""
 _SPACE = re.compile(rb"[\t-\r\x1c- ]{2,}|[\t-\r\x1c-\x1f]")
 """White space that counts, a token a character: all but a single blank."""
+_EDGES = _BLANKS.decode()
 _PER_MESSAGE = 8
 """Role marks and separators that a template writes around one message."""
+
+
+@lru_cache(maxsize=16_384)
+def _of_line(text: str) -> int:
+    data = text.encode("utf-8", "surrogatepass")
+    total = len(data.translate(None, _LETTERS + _BLANKS)) + sum(map(len, _SPACE.findall(data)))
+    return total + sum([(len(run) + 3) >> 2 for run in data.translate(_ONLY_LETTERS).split()])
 
 
 class FallbackCounter:
@@ -40,10 +48,13 @@ class FallbackCounter:
 
     def count_text(self, text: str) -> int:
         """Estimated tokens of bare text."""
-        # Whole contexts are counted several times a turn, so the work is left to what runs in C.
-        data = text.encode("utf-8", "surrogatepass")
-        total = len(data.translate(None, _LETTERS + _BLANKS)) + sum(map(len, _SPACE.findall(data)))
-        return total + sum([(len(run) + 3) >> 2 for run in data.translate(_ONLY_LETTERS).split()])
+        if "\n" not in text:
+            return _of_line(text)
+        # Whole contexts are counted several times a turn, and most of their lines stood in the last one too. White
+        # space around a line break is one run and counts in full, whatever the lines beside it are.
+        first, *middle, last = text.split("\n")
+        lines = [first.rstrip(_EDGES), *[line.strip(_EDGES) for line in middle], last.lstrip(_EDGES)]
+        return len(text) - sum(map(len, lines)) + sum(map(_of_line, lines))
 
     def count_messages(self, messages: Sequence[ChatMessage]) -> int:
         """Estimated tokens of a prompt, role marks included."""

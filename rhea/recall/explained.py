@@ -68,17 +68,17 @@ def chosen_episodes(
     score = scores.score[at]
     explained = set(np.argsort(-score, kind="stable")[:_EXPLAINED].tolist())
     reasons = why_chosen(said, calibration)
-    names = field.conversations(at)
+    names, messages = field.conversations(at), field.message_ids[at].tolist()
     return [
         _episode(
             *chosen[place],
-            best=int(field.message_ids[row]),
+            best=messages[place],
             score=rounded(value),
             why=reasons[place],
             channels={name: round(float(v[place]), 2) for name, v in said.items()} if place in explained else {},
             conversation=names[place],
         )
-        for place, (row, value) in enumerate(zip(best, score.tolist(), strict=True))
+        for place, value in enumerate(score.tolist())
     ]
 
 

@@ -173,9 +173,10 @@ def _candidates(
 ) -> list[Candidate]:
     """The shortlisted messages with their sizes, in time order."""
     wanted = set(rows)
+    ends = _ends(field.current)
     found: list[Candidate] = []
     for order, (turn, forms) in enumerate(told):
-        kept = _kept(field.current, turn)
+        kept = ends.get(turn.id, "")
         brings = any(form.digest is not None for form in forms)
         standing = pinned.get(turn.id)
         for form in forms:
@@ -207,12 +208,11 @@ def _in_time(field: Field, turns: Mapping[int, TurnRecord]) -> list[TurnRecord]:
     return sorted(turns.values(), key=lambda t: (t.conversation_id == current, t.conversation_id, t.position))
 
 
-def _kept(current: ConversationIndex, turn: TurnRecord) -> Kept:
-    if turn.conversation_id != current.conversation_id:
-        return ""
-    if turn.position == current.last_position:
-        return "last"
-    return "first" if turn.position == int(current.positions[0]) else ""
+def _ends(current: ConversationIndex) -> dict[int, Kept]:
+    """The first and the last turn of the current conversation, by id."""
+    if not len(current):
+        return {}
+    return {int(current.turn_ids[0]): "first", int(current.turn_ids[-1]): "last"}
 
 
 def _stays_whole(message: Message, standing: str) -> bool:

@@ -1,6 +1,9 @@
 import random
+import re
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from rhea.models.counting import FallbackCounter
 
@@ -28,6 +31,14 @@ def test_a_message_costs_its_text_and_a_frame() -> None:
     counter = FallbackCounter()
     bare = counter.count_text("hello world")
     assert counter.count_messages([{"role": "user", "content": "hello world"}]) == bare + 16
+
+
+@given(st.text(alphabet="ab \t\n\r\x1c\x85é東.7", max_size=60))
+def test_counting_line_by_line_is_counting_the_whole(text: str) -> None:
+    whole = sum(len(run) for run in re.findall(rb"[\t-\r\x1c- ]{2,}|[\t-\r\x1c-\x1f]", text.encode()))
+    whole += sum(-(-len(run) // 4) for run in re.findall(rb"[a-zA-Z]+", text.encode()))
+    whole += len(re.findall(rb"[^a-zA-Z\t-\r\x1c- ]", text.encode()))
+    assert FallbackCounter().count_text(text) == whole
 
 
 @pytest.mark.slow
