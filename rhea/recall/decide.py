@@ -10,7 +10,7 @@ input gives the same choice.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -40,9 +40,9 @@ PINNED = "brought an instruction in force"
 """The reason given for a message that is kept for its instruction."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Candidate:
-    """One past message that might enter the context."""
+    """One past message that might enter the context. Not frozen, because hundreds are made for one question."""
 
     key: int
     """Message id."""
@@ -62,7 +62,7 @@ class Candidate:
     """The user's short message that brought an instruction in force: it stands whole where it fits its share."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Choice:
     """The form of one message that enters the context."""
 
@@ -85,8 +85,15 @@ class _Basket:
     chosen: dict[int, Choice] = field(default_factory=dict)
     days: set[int] = field(default_factory=set)
 
-    def cost(self, items: Iterable[tuple[Candidate, bool]]) -> int:
+    def cost(self, items: Sequence[tuple[Candidate, bool]]) -> int:
         """Tokens that these would add, days not yet shown included."""
+        if len(items) == 1:
+            ((candidate, verbatim),) = items
+            if candidate.key in self.chosen:
+                return 0
+            shown = not self.day_cost or not candidate.day or candidate.kept == "last" or candidate.day in self.days
+            form = candidate.raw if verbatim or candidate.digest is None else candidate.digest
+            return form if shown else form + self.day_cost
         days: set[int] = set()
         total = 0
         for candidate, verbatim in items:

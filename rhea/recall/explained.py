@@ -15,7 +15,7 @@ from rhea.recall.decide import PINNED, Choice
 from rhea.recall.field import Field
 from rhea.recall.forms import Form
 from rhea.recall.reasons import why_chosen, why_omitted
-from rhea.recall.render import PlannedEpisode
+from rhea.recall.render import Part, PlannedEpisode
 from rhea.recall.score import MessageScores
 from rhea.recall.traces import NO_SCORES, TurnScores, rounded
 from rhea.types import Decision, EpisodeTrace, RecallMode, TurnRecord
@@ -43,8 +43,8 @@ def chosen_episodes(
     told: Sequence[tuple[TurnRecord, Sequence[Form]]],
     choices: Mapping[int, Choice],
     calibration: Calibration,
-) -> list[PlannedEpisode]:
-    """The turns of which something was chosen, with the reasons.
+) -> tuple[list[PlannedEpisode], NDArray[np.int64]]:
+    """The turns of which something was chosen, with the reasons, and the row of the best chosen message of each.
 
     Args:
         field: the conversations looked at.
@@ -56,98 +56,110 @@ def chosen_episodes(
     chosen: list[tuple[TurnRecord, list[tuple[Form, Choice]]]] = []
     best: list[int] = []
     for turn, forms in told:
-        pairs = [(form, choices[form.message.id]) for form in forms if form.message.id in choices]
+        pairs = [(form, choices[form.key]) for form in forms if form.key in choices]
         if pairs:
             chosen.append((turn, pairs))
-            rows = [row for form, _ in pairs if (row := field.row(form.message.id)) is not None]
-            best.append(rows[0] if len(rows) == 1 else max(rows, key=scores.score.__getitem__))
+            rows = [row for form, _ in pairs if (row := field.row(form.key)) is not None]
+            best.append(rows[0] if len(rows) == 1 else max(rows, key=scores.score.item))
+    at = np.array(best, dtype=np.int64)
     if not chosen:
-        return []
-    at = np.array(best)
+        return [], at
     said = {name: values[at] for name, values in scores.channels.items()}
     score = scores.score[at]
     explained = set(np.argsort(-score, kind="stable")[:_EXPLAINED].tolist())
     reasons = why_chosen(said, calibration)
     names, messages = field.conversations(at), field.message_ids[at].tolist()
-    return [
+    episodes = [
         _episode(
             *chosen[place],
-            best=messages[place],
-            score=rounded(value),
-            why=reasons[place],
-            channels={name: round(float(v[place]), 2) for name, v in said.items()} if place in explained else {},
-            conversation=names[place],
+            messages[place],
+            rounded(value),
+            reasons[place],
+            {name: round(float(v[place]), 2) for name, v in said.items()} if place in explained else {},
+            names[place],
         )
         for place, value in enumerate(score.tolist())
     ]
+    return episodes, at
 
 
 def _episode(
     turn: TurnRecord,
     pairs: Sequence[tuple[Form, Choice]],
-    *,
     best: int,
     score: float,
     why: str,
     channels: dict[str, float],
     conversation: str | None,
 ) -> PlannedEpisode:
-    parts = tuple([f.raw if c.verbatim else f.digest or f.raw for f, c in pairs])
-    whole = len(parts) == len(turn.messages) and all(p.verbatim for p in parts)
+    """One turn; ``best`` is the message that its score and reasons come from."""
     form = kept = ""
+    tokens, recent, whole = 0, False, len(pairs) == len(turn.messages)
+    parts: list[Part] = []
     for f, c in pairs:
         if not kept and ("exchange" in c.reason or c.reason == PINNED):
             kept = c.reason
-        if f.message.id == best:
+        if f.key == best:
             form = c.reason
-    return PlannedEpisode(
-        turn=turn,
-        decision=Decision.RAW if whole else Decision.COMPRESSED,
-        score=score,
-        channels=channels,
-        reason=kept or (f"{why}; {form}" if form else why),
-        tokens=sum([f.raw_tokens if c.verbatim else f.digest_tokens or f.raw_tokens for f, c in pairs]),
-        parts=parts,
-        recent=any(c.recent for _, c in pairs),
-        conversation=conversation,
-    )
+        recent = recent or c.recent
+        if c.verbatim or f.digest is None:
+            parts.append(f.raw)
+            tokens += f.raw_tokens
+        else:
+            parts.append(f.digest)
+            tokens += f.digest_tokens or f.raw_tokens
+            whole = False
+    decision = Decision.RAW if whole else Decision.COMPRESSED
+    reason = kept or (f"{why}; {form}" if form else why)
+    return PlannedEpisode(turn, decision, score, channels, reason, tokens, tuple(parts), recent, conversation)
 
 
 def left_out(
-    field: Field, scores: MessageScores, chosen: Sequence[int], mode: RecallMode
+    field: Field, scores: MessageScores, chosen: NDArray[np.int64], mode: RecallMode
 ) -> tuple[list[EpisodeTrace], TurnScores]:
-    """A row for the best omitted turns; position and score of the current conversation's others."""
+    """A row for the best omitted turns; position and score of the current conversation's others.
+
+    Args:
+        field: the conversations looked at.
+        scores: of their messages.
+        chosen: int64 of shape (turns,), a row of each chosen turn.
+        mode: the recall mode.
+    """
     if not len(field):
         return [], NO_SCORES
-    turn_ids, positions = field.turn_ids, field.positions
-    best = best_rows(scores.score, 4 * (_NEAREST + len(chosen)))
-    # The best message of each turn stands for it.
-    _, at = np.unique(turn_ids[best], return_index=True)
-    rows = best[np.sort(at)]
-    rows = rows[~np.isin(turn_ids[rows], chosen)][:_NEAREST]
+    # Messages of a turn stand together, and the best of them stands for it.
+    begins = np.flatnonzero(np.diff(field.turn_ids, prepend=-1))
+    largest = np.maximum.reduceat(scores.score, begins)
+    listed = np.zeros(len(begins), dtype=bool)
+    listed[np.searchsorted(begins, chosen, side="right") - 1] = True
+    left = len(begins) - int(np.count_nonzero(listed))
+    places = best_rows(np.where(listed, np.float32(-1.0), largest), min(left, _NEAREST))[:left] if left else begins[:0]
+    omitted = _rows_of(field, scores, begins, places, mode)
+    listed[places] = True
+    own = int(np.searchsorted(begins, len(field.current)))
+    if listed[:own].all():
+        return omitted, NO_SCORES
+    return omitted, (field.current.positions[begins[:own]], np.where(listed[:own], np.float32(0.0), largest[:own]))
+
+
+def _rows_of(
+    field: Field,
+    scores: MessageScores,
+    begins: NDArray[np.int64],
+    places: NDArray[np.int64],
+    mode: RecallMode,
+) -> list[EpisodeTrace]:
+    """The rows of omitted turns, given by their places among ``begins``, the rows at which turns begin."""
+    ends = np.append(begins[1:], len(field))
+    spans = zip(begins[places].tolist(), ends[places].tolist(), strict=True)
+    rows = np.array([low + int(scores.score[low:high].argmax()) for low, high in spans], dtype=np.int64)
     names = list(scores.channels)
     columns = [scores.channels[name][rows[:_NEAREST_EXPLAINED]].tolist() for name in names]
     said = [{n: round(v, 2) for n, v in zip(names, values, strict=True)} for values in zip(*columns, strict=True)]
     said += [{}] * (len(rows) - len(said))
-    omitted = [
+    return [
         EpisodeTrace(position, Decision.OMITTED, rounded(score), 0, why_omitted(score, mode), channels, conversation)
         for position, score, channels, conversation in zip(
-            positions[rows].tolist(), scores.score[rows].tolist(), said, field.conversations(rows), strict=True
+            field.positions[rows].tolist(), scores.score[rows].tolist(), said, field.conversations(rows), strict=True
         )
     ]
-    return omitted, _unlisted(field, scores, np.union1d(chosen, turn_ids[rows]))
-
-
-def _unlisted(field: Field, scores: MessageScores, told: NDArray[np.int64]) -> TurnScores:
-    """Position and score of the current conversation's turns, 0 for those told; nothing when all are."""
-    own = field.current
-    if not len(own):
-        return NO_SCORES
-    # Messages of a turn stand together, so a turn begins where the position changes.
-    begins = np.flatnonzero(np.diff(own.positions, prepend=-1))
-    listed = np.isin(own.turn_ids[begins], told)
-    if listed.all():
-        return NO_SCORES
-    largest = np.maximum.reduceat(scores.score[: len(own)], begins)
-    largest[listed] = 0.0
-    return own.positions[begins], largest

@@ -25,6 +25,10 @@ class Form:
     """One message, verbatim and as a digest."""
 
     message: Message
+    key: int
+    """The message's id."""
+    is_user: bool
+    is_reply: bool
     raw: Part
     raw_tokens: int
     """Label and line break included."""
@@ -77,7 +81,18 @@ def _form(turn: TurnRecord, message: Message, count: Callable[[str], int]) -> Fo
     tokens = count(render_part(raw) + "\n")
     digest = _digest(turn, message)
     small = None if digest is None else count(render_part(digest) + "\n")
-    return Form(message, raw, tokens, digest, small if small is not None and small < tokens else None, day_of(raw))
+    role = message.role
+    return Form(
+        message,
+        message.id,
+        role == "user",
+        role == "assistant",
+        raw,
+        tokens,
+        digest,
+        small if small is not None and small < tokens else None,
+        day_of(raw),
+    )
 
 
 def _digest(turn: TurnRecord, message: Message) -> Part | None:

@@ -143,8 +143,8 @@ class Recall:
             told = [(turn, self._forms.of(turn, count, counter)) for turn in _in_time(field, turns)]
             measured = _candidates(field, scores, rows, told, pinned or {})
             choices = decide(measured, budget, mode, day_cost=_DAY_COST if days else 0)
-            episodes = chosen_episodes(field, scores, told, choices, self.calibration)
-            omitted, others = left_out(field, scores, [e.turn.id for e in episodes], mode)
+            episodes, best = chosen_episodes(field, scores, told, choices, self.calibration)
+            omitted, others = left_out(field, scores, best, mode)
             return RecallPlan(episodes, days, {k: c.rank for k, c in choices.items()}, omitted, others)
 
     def _field(self, owner: OwnerId, conversation_id: int, query: str, scope: RecallScope, before: int | None) -> Field:
@@ -174,29 +174,32 @@ def _candidates(
     """The shortlisted messages with their sizes, in time order."""
     wanted = set(rows)
     ends = _ends(field.current)
+    row_of, score = field.row, scores.score
     found: list[Candidate] = []
     for order, (turn, forms) in enumerate(told):
         kept = ends.get(turn.id, "")
-        brings = any(form.digest is not None for form in forms)
+        brings = False
+        for form in forms:
+            brings = brings or form.digest is not None
         standing = pinned.get(turn.id)
         for form in forms:
-            message = form.message
-            row = field.row(message.id)
+            row = row_of(form.key)
             # A digest brings its user text, whatever that scores itself.
-            if row is None or not (row in wanted or (brings and message.role == "user")):
+            if row is None or not (row in wanted or (brings and form.is_user)):
                 continue
+            whole = standing is not None and _stays_whole(form.message, standing)
             found.append(
                 Candidate(
-                    key=message.id,
-                    turn=turn.id,
-                    order=order,
-                    score=float(scores.score[row]),
-                    raw=form.raw_tokens,
-                    is_reply=message.role == "assistant",
-                    digest=form.digest_tokens,
-                    day=form.day,
-                    kept=kept,
-                    pinned=standing is not None and _stays_whole(message, standing),
+                    form.key,
+                    turn.id,
+                    order,
+                    score.item(row),
+                    form.raw_tokens,
+                    form.is_reply,
+                    form.digest_tokens,
+                    form.day,
+                    kept,
+                    whole,
                 )
             )
     return found

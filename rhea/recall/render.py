@@ -30,7 +30,7 @@ class Part:
     time: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class PlannedEpisode:
     """One past turn that enters the context, and why."""
 
