@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from rhea.instructions.head import packaged_head
 from rhea.instructions.lifecycle import expiry, relate, scope_of, topic_of, until_of
 from rhea.instructions.patterns import NEUTRAL
-from rhea.instructions.revoke import withdrawal, withdrawn
+from rhea.instructions.revoke import Withdrawal, withdrawals, withdrawn
 from rhea.instructions.sentences import split_sentences
 from rhea.instructions.standing import Reading, read_message
 from rhea.instructions.topics import content_words, same_words
@@ -35,7 +35,7 @@ _ONE_TIME = re.compile(
     re.I,
 )
 _REPLACES = re.compile(
-    r"\binstead\b|\bmake (?:that|those)\b|\bchange (?:that|it|the rule|my rule)\b|\brather\b|\bon second thoughts?\b|\bactually\b|\bno longer\b|\bstattdessen\b|\bdoch lieber\b|\bmach(?:e)? daraus\b|\bnun doch\b|\bswitch(?:ing)? (?:to|from|over)\b|\bscratch that\b",
+    r"\binstead\b|\bmake (?:that|those)\b|\bchange (?:that|it|the|my|this|from)\b|\b(?:let's|can we|could we) make (?:it|that)\b|\bmake it\b[^.!?]*\b(?:from now on|in future|every time)\b|\brather\b|\bon second thoughts?\b|\bactually\b|\bno longer\b|\bstattdessen\b|\bdoch lieber\b|\bmach(?:e)? daraus\b|\bnun doch\b|\bswitch(?:ing)? (?:to|from|over)\b|\bscratch that\b",
     re.I,
 )
 _STOPS = re.compile(
@@ -152,25 +152,23 @@ class _Pass:
                 self._revoke(ended, text)
             return True
         self._end_by_condition(text)
-        meant = withdrawal(text, reading.sentence.text)
-        if meant is None:
-            return False
-        ended, note = withdrawn(meant, self._active, self._nearness(reading.sentence.text))
-        if not meant.firm:
-            ended = [i for i in ended if _undoes(reading.sentence.text, i.text)]
-        if note:
-            self._notes.append(note)
-        if not ended:
-            return meant.firm and reading.verdict is not True
-        self._revoke(ended, reading.sentence.text)
-        return True
+        readings = withdrawals(text, reading.sentence.text)
+        for meant in readings:
+            ended, note = withdrawn(meant, self._active, self._nearness(reading.sentence.text))
+            ended = [i for i in ended if _may_end(meant, reading.sentence.text, i.text)]
+            if note:
+                self._notes.append(note)
+            if ended:
+                self._revoke(ended, reading.sentence.text)
+                return True
+        return any(meant.firm for meant in readings) and reading.verdict is not True
 
     def _end_by_condition(self, text: str) -> None:
         """A rule "until we finish the essay" ends when the user says "we finished the essay"."""
         ended = [
             i
             for i in self._active
-            if i.until and len(text) < 120 and same_words(i.until, text) >= 0.99 and text.strip() != i.text.strip()
+            if i.until and len(text) < 120 and text.strip() != i.text.strip() and _comes_true(i.until, text)
         ]
         if ended:
             self._revoke(ended, text)
@@ -226,7 +224,19 @@ class _Pass:
         return turns - 1 if asks else turns
 
 
-_MAKE_THAT = re.compile(r"^(?:(?:no|ok(?:ay)?|actually|sorry|and|now|please)[,. ]+)*make (?:that|those|them)\b", re.I)
+_MAKE_THAT = re.compile(
+    r"^(?:(?:no|ok(?:ay)?|actually|sorry|and|now|please|let's|can we|could we)[,. ]+)*(?:make (?:that|those|them)|change (?:the|my|that))\b|^(?:let's|can we|could we) make it\b",
+    re.I,
+)
+_OVER = re.compile(r"\b(?:over|finished|done|ended|ends|complete|through|vorbei|fertig|beendet|zu ende)\b", re.I)
+
+
+def _comes_true(until: str, text: str) -> bool:
+    """Does the user say that the condition is met: "we finished the essay", or "the lesson is over" for its end?"""
+    if same_words(until, text) >= 0.99:
+        return True
+    end = re.match(r"(?:the|zum) end[e]? (?:of|der|des) (?:the |this |our |my |dieser |dieses )?(\w+)", until, re.I)
+    return end is not None and end.group(1).lower() in text.lower() and bool(_OVER.search(text))
 
 
 def _may_replace(reading: Reading) -> bool:
@@ -251,6 +261,9 @@ _STOP_WORDS = re.compile(
 )
 
 
-def _undoes(text: str, rule: str) -> bool:
+def _may_end(meant: Withdrawal, text: str, rule: str) -> bool:
     """Does "stop using emojis" mean this rule? It ends "use emojis", and repeats "never use emojis"."""
-    return not _STOP_WORDS.search(rule) or not _STOP_WORDS.search(text)
+    bans = bool(_STOP_WORDS.search(rule))
+    if meant.polarity:
+        return bans == (meant.polarity == "ban")
+    return meant.firm or not bans or not _STOP_WORDS.search(text)

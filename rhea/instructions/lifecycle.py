@@ -206,6 +206,9 @@ _NEGATIVE = re.compile(
 
 def _compare_preferences(text: str, old: str, near: float) -> str:
     overlap = same_words(text, old)
+    diets = _diet(text), _diet(old)
+    if all(diets) and diets[0] != diets[1]:
+        return "conflict"
     if near >= _SAME_VECTOR and bool(_NEGATIVE.search(text)) == bool(_NEGATIVE.search(old)):
         return "same"
     flips = bool(_NEGATIVE.search(text)) != bool(_NEGATIVE.search(old))
@@ -214,6 +217,15 @@ def _compare_preferences(text: str, old: str, near: float) -> str:
     if not flips and overlap >= 0.99 and near >= 0.8:
         return "same"
     return "doubt" if flips and (overlap >= 0.5 or near >= 0.75) else ""
+
+
+_DIET = re.compile(r"\b(vegan|vegetar|pescatarian|pescetarian|keto|carnivore|omnivore|flexitarian)\w*", re.I)
+
+
+def _diet(text: str) -> str:
+    """The way of eating that a preference names, one of which can hold at a time; "" for none."""
+    found = _DIET.search(text)
+    return found.group(1).lower() if found and not _NEGATIVE.search(text) else ""
 
 
 def _plain(text: str) -> str:

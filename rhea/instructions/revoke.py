@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,12 +12,12 @@ from numpy.typing import NDArray
 from rhea.instructions.topics import content_words, facets, same_words
 from rhea.types import Instruction
 
-__all__ = ["Withdrawal", "withdrawal", "withdrawn"]
+__all__ = ["Withdrawal", "withdrawals", "withdrawn"]
 
 _CUES = re.compile(
     r"\b(?:you can|you may|you're free to|you are free to|feel free to|it's (?:ok|okay|fine) to|it is (?:ok|okay|fine) to|i don't mind (?:if you|you)|go ahead and|please) (?P<again>[^.!?]*?)\b(?:again|once more|after all|from now on again)\b"
     r"|\b(?:you can|you may|you're free to|feel free to|it's (?:ok|okay|fine) to) (?P<may>stop|drop|quit|forget|ignore|skip|leave out|leave (?:it|them|that|those|these) out|do without)\b(?P<maywhat>[^.!?]*)"
-    r"|\b(?:forget|disregard|ignore|drop|scrap|cancel|lift|undo|withdraw|revoke|remove|discard|never mind|nevermind|take back|ditch|abandon|lose|retire|delete|overrule|end|suspend|scratch|strike|skip|nix)\b(?: about| with)? (?P<drop>(?:the|that|this|my|what|everything|all|any|about|those|these|your|our|being|using)\b[^.!?]*)"
+    r"|\b(?:forget|disregard|ignore|drop|scrap|cancel|lift|undo|withdraw|revoke|remove|discard|never mind|nevermind|take back|ditch|abandon|lose|retire|delete|overrule|end|suspend|scratch|strike|skip|nix)\b(?: about| with)? (?P<drop>(?:the|that|this|my|what|everything|both|all|any|about|those|these|your|our|being|using)\b[^.!?]*)"
     r"|\b(?:you )?(?:no longer (?:need|have) to|(?:don't|do not|needn't) (?:need to |have to )?(?P<nowhat>[^.!?]*?) (?:anymore|any more|any longer)|no need to|there's no need to|you needn't)\b(?P<need>[^.!?]*)"
     r"|\b(?:no longer|not)\b (?P<nolonger>[^.!?]*?)(?: anymore| any more| any longer)?[.!]?$"
     r"|^(?:ok(?:ay)?[,.!]? |please |now |and |so |alright[,.]? |thanks[,.!]? )*stop (?P<stop>(?:with |being |doing |using |talking |speaking |writing |answering |replying |responding |acting |calling |adding |ending |starting |saying |pretending |making |giving |the |that |it |all )[^.!?]*)"
@@ -26,9 +26,26 @@ _CUES = re.compile(
     r"|\b(?:i|we)(?:'m| am)? (?P<iagain>[^.!?]*?)\b(?:again|these days|after all|now)[.!]?$|\bich (?P<de_iagain>[^.!?]*?\bwieder\b[^.!?]*)"
     r"|\b(?:doesn't|does not|don't|no longer) (?P<applies>appl(?:y|ies)|counts?|hold|matters?)\b"
     r"|\b(?:vergiss|ignorier\w*|streich\w*|lass) (?P<de_drop>(?:das|die|den|was|meine|alle|bitte|diese)\b[^.!?]*)|\b(?:du (?:kannst|darfst)|sie (?:können|dürfen)) (?P<de_again>[^.!?]*\b(?:wieder|aufhören)\b[^.!?]*)|\bdu (?:musst|brauchst) (?P<de_need>[^.!?]*\b(?:nicht|kein\w*)\b[^.!?]*\bmehr\b[^.!?]*|nicht mehr [^.!?]*)"
-    r"|\bhör(?:e)?(?: bitte)? (?:jetzt )?auf(?: mit| damit)?,? ?(?P<de_stop>[^.!?]*)|\b(?:genug|schluss) (?:mit|von) (?P<de_enough>[^.!?]*)|\b(?P<de_nomore>[^.!?]*) gilt nicht mehr\b|\bsei wieder (?P<de_normal>normal|du selbst)|\b(?:antworte|rede|sprich|schreib\w*) wieder (?P<de_normally>normal|wie (?:sonst|vorher|früher))",
+    r"|\bhör(?:e)?(?: bitte)? (?:jetzt )?auf(?: mit| damit)?,? ?(?P<de_stop>[^.!?]*)|\b(?:genug|schluss) (?:mit|von) (?P<de_enough>[^.!?]*)|\b(?P<de_nomore>[^.!?]*) gilt nicht mehr\b|\bsei wieder (?P<de_normal>normal|du selbst)|\b(?:antworte|rede|sprich|schreib\w*)(?: bitte)? wieder (?:ganz |völlig |bitte )*(?P<de_normally>normal|wie (?:sonst|vorher|früher))",
     re.I,
 )
+_LIFTS = re.compile(
+    r"(?P<fine>[^.!?,;]{3,60}?)\b(?:is|are|would be) (?:perfectly |totally |completely |absolutely )?(?:fine|ok(?:ay)?|allowed|welcome|all right|alright|permitted)\b"
+    r"|\bi don't mind (?P<mind>[^.!?]*?)\b(?:anymore|any more|any longer|now|after all|again)\b|\b(?:you can|you may) (?P<can>[^.!?]*?)\b(?:now|if you (?:like|want)|after all|whenever you (?:like|want))\b"
+    r"|(?P<de_inverse>[^.!?,;]{2,60}?)\b(?:darfst|kannst) du (?:\w+ )*(?:doch|wieder|ruhig|jetzt)\b|\b(?:du|wir|sie) (?:darfst|kannst|können|dürfen) (?P<de_may>[^.!?]*\b(?:doch|wieder|ruhig)\b[^.!?]*)|(?P<de_fine>[^.!?,;]{2,60}?)\b(?:ist|sind) (?:\w+ )*(?:okay|ok|erlaubt|in ordnung)\b",
+    re.I,
+)
+"""Allows what a rule forbids; what the rule is about stands in the groups."""
+_ENDS = re.compile(
+    r"(?P<unneeded>[^.!?,;]{3,60}?)\b(?:is|are|isn't|aren't)(?: not| no longer| really)* (?:necessary|needed|required|wanted)\b(?: anymore| any more| any longer| now)*[.! ]*$"
+    r"|\b(?:can|may) be (?P<aslong>as \w+ as) you (?:like|want|wish|please)\b|(?P<whatever>\b(?:whatever|however|whichever|any)\b[^.!?]*)\byou (?:like|want|wish|please)\b"
+    r"|\b(?:you can|you may|let's|we can|feel free to) (?:go |switch |change |move )?(?P<back>back to [^.!?]*)"
+    r"|^(?:\W*(?:ok(?:ay)?|please|pls|and|but|so|now|ugh|right)[,. ]+)*(?:no more|quit|cease|cut out|lay off|enough with)(?: with)? (?P<nomore>[^.!?]*)"
+    r"|(?P<de_unneeded>[^.!?,;]{2,60}?)\b(?:brauchst|musst|sollst) du (?:\w+ )*nicht mehr\b|(?P<de_leave>[^.!?,;]{2,60}?)\bkannst du (?:\w+ )*(?:weglassen|lassen|streichen|vergessen|sparen)\b|\blass (?P<de_let>[^.!?]*) (?:weg|sein|bleiben)\b|\bkeine? (?P<de_nomore>[^.!?]*) mehr\b|(?P<de_not>[^.!?,;]{2,60}?)\b(?:ist|sind) nicht mehr (?:nötig|notwendig)\b",
+    re.I,
+)
+"""Ends what a rule asks for."""
+_BOTH = re.compile(r"\bboth\b(?: of)?(?: \w+)?(?: rules)?\W*$|\bbeide\w*(?: regeln)?\W*$", re.I)
 _EVERYTHING = re.compile(
     r"\b(?:all|every|everything|any)\b[^.!?]{0,30}\b(?:rules?|instructions?|preferences|constraints|guidelines|restrictions|requirements|said|told|asked)\b|\b(?:alle|sämtliche|allen)\b[^.!?]{0,20}\b(?:regeln|vorgaben|anweisungen|vorlieben)\b|\balles,? was ich\b|\breset (?:everything|your instructions|the rules)\b|\bstart (?:over|fresh)\b[^.!?]*\brules?\b",
     re.I,
@@ -48,22 +65,39 @@ _NEAR = 0.5
 
 @dataclass(frozen=True, slots=True)
 class Withdrawal:
-    """``about`` is what the sentence withdraws, in its own words; ``firm`` says that it can mean nothing else."""
+    """``about`` is what the sentence withdraws, in its own words; ``firm`` says that it can mean nothing else.
+
+    ``before`` is what the sentence says first, for "they get old, you can leave them out". ``polarity`` narrows the
+    rules that can be meant: "ban" (it allows something), "order" (it ends something), or "" for any.
+    """
 
     about: str
     everything: bool = False
     normal: bool = False
     firm: bool = True
+    before: str = ""
+    polarity: str = ""
 
 
-def withdrawal(voice: str, text: str) -> Withdrawal | None:
-    """Does the sentence withdraw something, and what?
+def withdrawals(voice: str, text: str) -> list[Withdrawal]:
+    """What the sentence may withdraw, the plainest reading first; empty when it withdraws nothing.
 
     Args:
         voice: the sentence with other people's words blanked out, where the withdrawing words must stand.
         text: the sentence itself, of the same length, for what is withdrawn.
     """
     low = voice.replace("’", "'")
+    plain = _plain_withdrawal(low, text)
+    found = [plain] if plain is not None else []
+    for pattern, polarity in ((_LIFTS, "ban"), (_ENDS, "order")):
+        match = pattern.search(low)
+        if match is not None:
+            about = " ".join(text[slice(*match.span(k))] for k, v in match.groupdict().items() if v).strip()
+            found.append(Withdrawal(about, firm=False, polarity=polarity))
+    return found
+
+
+def _plain_withdrawal(low: str, text: str) -> Withdrawal | None:
     match = _CUES.search(low)
     if match is None:
         return (
@@ -77,14 +111,13 @@ def withdrawal(voice: str, text: str) -> Withdrawal | None:
     ):
         return None
     about = " ".join(groups.values()).strip()
-    if _PRONOUN.match(about) and content_words(text[: match.start()]):
-        about = text[: match.start()].strip()  # "the fun facts get old, you can leave them out"
+    before = text[: match.start()].strip() if _PRONOUN.match(about) else ""
     normal = bool({"normal", "normally", "de_normal", "de_normally"} & set(groups)) or bool(
         _NORMAL.search(about) and len(about.split()) <= 4
     )
     everything = bool(_EVERYTHING.search(low)) and not re.search(r"\babout (?!me\b|it\b)\w+|\bzu[rm]? \w+", about)
     firm = not ({"iagain", "de_iagain", "stop", "nolonger", "nowhat", "de_stop"} & set(groups))
-    return Withdrawal(about, everything, normal, firm)
+    return Withdrawal(about, everything, normal, firm, before)
 
 
 def withdrawn(
@@ -101,8 +134,21 @@ def withdrawn(
         return [], ""
     if meant.everything:
         return list(active), ""
+    if _BOTH.search(meant.about):
+        return list(active[-2:]), ""
+    if content_words(meant.before):
+        ended, note = _about(replace(meant, about=meant.before), active, nearness)
+        if ended:
+            return ended, note
     if _LAST.match(meant.about):
         return [active[-1]], ""
+    return _about(meant, active, nearness if not meant.polarity else None)
+
+
+def _about(
+    meant: Withdrawal, active: Sequence[Instruction], nearness: NDArray[np.float32] | None
+) -> tuple[list[Instruction], str]:
+    """The active rules that govern what is withdrawn."""
     topics = {f.topic for f in facets(meant.about)}
     length = {"sentences", "words", "paragraphs", "characters", "lines", "detail"}
     hits = []

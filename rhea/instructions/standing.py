@@ -42,11 +42,13 @@ class Reading:
 def read_message(sentences: Sequence[Sentence]) -> list[Reading]:
     """Read every sentence in the light of the whole message."""
     signs = [signals(s.voice) for s in sentences]
+    # a sentence that stands by itself asks for nothing that the others could belong to
+    asking = [frozenset() if _verdict(s, own, frozenset())[0] else own for s, own in zip(sentences, signs, strict=True)]
     readings = []
     for i, (sentence, own) in enumerate(zip(sentences, signs, strict=True)):
-        others: frozenset[str] = frozenset().union(*(signs[:i] + signs[i + 1 :]))
+        others: frozenset[str] = frozenset().union(*(asking[:i] + asking[i + 1 :]))
         verdict, reason = _verdict(sentence, own, others)
-        readings.append(Reading(sentence, own, verdict, _kind(own), reason))
+        readings.append(Reading(sentence, own, verdict, _kind(own, sentence.voice), reason))
     return _with_headings(readings)
 
 
@@ -82,9 +84,16 @@ def _joined(first: Sentence, last: Sentence) -> Sentence:
     return replace(first, text=text, end=last.end, voice=text)
 
 
-def _kind(signs: frozenset[str]) -> InstructionKind:
+_OF_REPLIES = re.compile(
+    r"\b(?:answers?|repl(?:y|ies)|responses?|explanations?|messages?|you|your|tone|antwort\w*|du|deine?\w*)\b", re.I
+)
+
+
+def _kind(signs: frozenset[str], voice: str) -> InstructionKind:
     if "role" in signs:
         return InstructionKind.ROLE
+    if signs & _PREFERS and not signs & {"every_reply", "address"} and not _OF_REPLIES.search(voice):
+        return InstructionKind.PREFERENCE
     if signs & (_PREFERS | {"like"}) and not signs & {
         "directive",
         "de_directive",
@@ -108,7 +117,7 @@ def _verdict(sentence: Sentence, signs: frozenset[str], others: frozenset[str]) 
     orders = bool(signs & _ORDER)
     if signs & _TASK and signs & _DURATION and _told_inside(sentence.voice):
         return False, "told inside the text that is asked for"
-    if signs & _DURATION and (orders or "role" in signs) and not _about_content(signs):
+    if signs & _DURATION and (orders or "role" in signs) and not _about_content(sentence.voice, signs):
         return True, "names how long it binds"
     if sentence.header and _standing_header(sentence.header):
         return True, "stands under a heading of rules"
@@ -116,7 +125,7 @@ def _verdict(sentence: Sentence, signs: frozenset[str], others: frozenset[str]) 
         return True, "says how to address the user"
     if "user_event" in signs and "question" not in signs:
         return True, "binds a kind of turn"
-    if signs & _PREFERS and "about_reply" not in signs and "question" not in signs:
+    if signs & _PREFERS and "about_reply" not in signs and not _only_asks(sentence.voice, signs):
         return True, "a lasting preference"
     if "always_never" in signs and orders and not signs & (_TASK | {"one_text", "first_person_always"}):
         return True, "always or never"
@@ -142,6 +151,8 @@ def _verdict(sentence: Sentence, signs: frozenset[str], others: frozenset[str]) 
     return None, ""
 
 
+_LEAD = 40
+"""Characters in which a sentence that begins with its duration has told it."""
 _FIRST_PERSON = re.compile(r"\b(?:i|i'm|i’m|my|me|we|our|ich|mir|mich|mein\w*|wir)\b", re.I)
 _CONTENT_CLAUSE = re.compile(
     r"^.{4,80}?(?:\b(?:that|who|which|where|whose|saying|asking|telling|explaining|announcing|about|to)\b|, (?:dass|in de[mr]|wo|wie|der|die|das)\b)", re.I)  # fmt: skip
@@ -152,15 +163,24 @@ def _plainly_asks(signs: frozenset[str]) -> bool:
     return "question" in signs and "can_you" not in signs
 
 
+def _only_asks(voice: str, signs: frozenset[str]) -> bool:
+    """A question, unless the preference is told before it asks ("I don't eat pork, what else is there?")."""
+    if "question" not in signs:
+        return False
+    told, comma, _ = voice.rpartition(",")
+    return not comma or not signals(told) & _PREFERS
+
+
 def _told_inside(voice: str) -> bool:
     """Does the text asked for come first, and only what it is to say names a duration ("a mail that from now on …")?"""
     clause = _CONTENT_CLAUSE.match(voice)
     return clause is not None and not signals(voice[: clause.end()]) & _DURATION
 
 
-def _about_content(signs: frozenset[str]) -> bool:
+def _about_content(voice: str, signs: frozenset[str]) -> bool:
     """The order makes one text, and the duration is told inside it ("a story in which she always …")."""
-    if signs & {"whole_chat", "from_now_on"}:
+    leads = "task" not in signs and bool(signals(voice[:_LEAD]) & _DURATION)
+    if leads or signs & {"whole_chat", "from_now_on"}:
         return False
     return bool(signs & (_TASK | _ONE))
 

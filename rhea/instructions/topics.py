@@ -12,7 +12,7 @@ from dataclasses import dataclass
 __all__ = ["EXCLUSIVE", "Facet", "content_words", "facets", "same_words"]
 
 EXCLUSIVE = frozenset(
-    "language persona tone case opening closing address units spelling code_language format emoji comma "
+    "language persona tone case opening closing address units currency spelling code_language format emoji comma "
     "sentences words bullets paragraphs characters lines detail form bold exclamation questions".split()
 )
 """Topics on which the newest value alone can hold."""
@@ -59,6 +59,7 @@ _DETAIL = {
     "long": r"detailed|in detail|long(?:er)?|thorough(?:ly)?|in[- ]depth|comprehensive|elaborate|ausführlich\w*|detailliert\w*|länger\w*|extensive(?:ly)?",
 }  # fmt: skip
 _FORMS = {"rhyme": r"rhym\w+|reim\w*|gereimt", "haiku": r"haikus?", "poem": r"verse|poems?|poetry|gedicht\w*", "limerick": r"limericks?", "question": r"in the form of a question|only questions", "metaphor": r"metaphors?", "passive": r"passive voice|passiv"}  # fmt: skip
+_CURRENCIES = {"dollar": r"(?:us |american )?dollars?|usd", "euro": r"euros?|eur", "pound": r"pounds?(?: sterling)?|gbp|pfund", "yen": r"yen", "franc": r"(?:swiss )?francs?|franken|chf", "krone": r"kron(?:er|or|en)"}  # fmt: skip
 _CODE = (
     r"python|javascript|typescript|java|rust|go(?:lang)?|c\+\+|c#|ruby|kotlin|swift|julia|haskell|php|scala|perl|bash"
 )
@@ -96,7 +97,7 @@ def _named(low: str) -> list[Facet]:
     """Topics whose value is a name from a list: language, format, tone, detail, code language, units, spelling."""
     found = []
     spoken = re.search(
-        r"\b(?:in|to|into|auf|ins?|speak|use|using|sprich|on|zu|language|only|nur|back to|proper|plain)\b"
+        r"\b(?:in|to|into|auf|ins?|make (?:it|that)|speak|use|using|sprich|on|zu|language|only|nur|back to|proper|plain)\b"
         r"(?: only| nur| plain| simple| proper| einfache[mn]?| the| my native| british| american| brazilian)* \b(" + "|".join(_LANGUAGES.values()) + r")\b", low)  # fmt: skip
     if spoken:
         found += [Facet("language", k) for k, v in _LANGUAGES.items() if re.fullmatch(v, spoken.group(1))]
@@ -122,6 +123,9 @@ def _named(low: str) -> list[Facet]:
     for value, names in {"metric": r"metric|kilomet\w+|celsius|metrisch\w*|kilograms?", "imperial": r"imperial|miles|fahrenheit|pounds and|feet and inches|meilen"}.items():  # fmt: skip
         if re.search(rf"\b(?:{names})\b", low):
             found.append(Facet("units", value))
+    for value, names in _CURRENCIES.items():
+        if re.search(rf"\b(?:in|to|as|use|using|auf) (?:\w+ )?(?:{names})(?!\w)", low):
+            found.append(Facet("currency", value))
     spelling = re.search(r"\b(british|american|uk|us)(?: english)? (?:spelling|english)", low)
     if spelling:
         found.append(Facet("spelling", {"uk": "british", "us": "american"}.get(spelling.group(1), spelling.group(1))))
@@ -156,7 +160,7 @@ def _switches(low: str) -> list[Facet]:
         r"\b(?:you are|you're|act|be|pretend|behave|talk|speak|respond|reply|answer|write|sound|role-?play|play|rede|sprich|verhalte dich|antworte|schreib|du bist|sei|spiel|spiele) (?:now |to be |to me |only |always |just |immer |ab jetzt |jetzt |nun |from now on |being |you are |you're |that you are |the (?:role|part) of )*(?:as |like |as if you were |wie |als |den |die |das )?"
         r"(?:a |an |the |my |ein |eine |einen |mein |meine )((?!(?:complete |full |single |different |more |very )?(?:sentence|list|table|bullet|way|tone|style|language|manner|format|friendly|formal|polite|short|brief|question|few|rhyme|haiku|numbered|json|minimum|maximum|satz|little|bit|human)\w*)[\w-]+(?: [\w-]+)?)", said)  # fmt: skip
     german = re.search(
-        r"\b(?:du bist|bist du|rede|sprich|schreib|antworte|verhalte dich|spiele?)\b(?: \w+){0,4}? (?:wie |als )?(?:ein|eine|einen|mein|meine) (?:\w+e[rsn]? )?(\w+)",
+        r"\b(?:du bist|bist du|redest|sprichst|schreibst|antwortest|rede|sprich|schreib|antworte|verhalte dich|spiele?)\b(?: \w+){0,4}? (?:wie |als )?(?:ein|eine|einen|mein|meine) (?:\w+e[rsn]? )?(\w+)",
         low,
     )
     persona = persona or german
