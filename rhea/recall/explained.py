@@ -24,9 +24,9 @@ __all__ = ["best_rows", "chosen_episodes", "left_out"]
 
 _NEAREST = 20
 """Omitted turns that have a row in the trace; of the others the score is kept."""
-_EXPLAINED = 12
+_EXPLAINED = 8
 """Chosen turns whose channels are kept in the trace, best first."""
-_NEAREST_EXPLAINED = 6
+_NEAREST_EXPLAINED = 4
 """Omitted ones, likewise."""
 
 

@@ -40,9 +40,8 @@ class Trace(Sequence[EpisodeTrace]):
         if not self._values:
             return Columns(names, [[] for _ in names])
         conversations, positions, decisions, scores, tokens, reasons, channels = zip(*self._values, strict=True)
-        said = [{k: round(v, 2) for k, v in held.items()} for held in channels]
         where = [name or ABSENT for name in conversations]
-        values = [positions, [str(d) for d in decisions], [round(s, 4) for s in scores], tokens, reasons, said, where]
+        values = [positions, [d.value for d in decisions], scores, tokens, reasons, channels, where]
         most = len(names) if any(conversations) else len(names) - 1
         return Columns(names[:most], values[:most])
 
