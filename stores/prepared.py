@@ -18,6 +18,7 @@ __all__ = ["Prepared", "PreparedIn"]
 
 _LENGTHS = (1, 2, 4, 8, 16)
 _STEP = 32
+_FEW = 4
 _Convert = Callable[[Any], Any]
 
 
@@ -66,13 +67,30 @@ class Prepared:
 
     def rows(self, connection: Connection, values: Mapping[str, Any]) -> list[tuple[Any, ...]]:
         """Run it once; all its rows, as the driver's own tuples."""
-        return _all(self.run(connection, values))
+        text = self._text(connection, values)
+        if connection.dialect.name == "sqlite" and not connection.engine.dispatch.before_cursor_execute:
+            # Nobody watches the statements, and what the driver raises is translated where the transaction ends.
+            driver: Any = connection.connection.driver_connection
+            found: list[tuple[Any, ...]] = driver.execute(text.sql, text.arguments(values)).fetchall()
+            return found
+        result = connection.exec_driver_sql(text.sql, text.arguments(values))
+        found = [] if result.cursor is None or not result.returns_rows else list(result.cursor.fetchall())
+        result.close()
+        return found
+
+    def one(self, connection: Connection, values: Mapping[str, Any]) -> Any:
+        """Run it once; the single value of its single row."""
+        ((value,),) = self.rows(connection, values)
+        return value
 
     def run_many(self, connection: Connection, rows: Sequence[Mapping[str, Any]]) -> None:
         """Run it for each of the rows, which have the same keys; for none nothing happens."""
         if rows:
             text = self._text(connection, rows[0])
-            connection.exec_driver_sql(text.sql, [text.arguments(row) for row in rows])
+            for row in rows[:_FEW] if len(rows) <= _FEW else ():
+                self.rows(connection, row)
+            if len(rows) > _FEW:
+                connection.exec_driver_sql(text.sql, [text.arguments(row) for row in rows])
 
     def _text(self, connection: Connection, values: Mapping[str, Any]) -> _Text:
         key = connection.dialect.name, tuple(values)
@@ -103,7 +121,8 @@ class PreparedIn:
         self, connection: Connection, wanted: Sequence[int], values: Mapping[str, Any] | None = None
     ) -> list[tuple[Any, ...]]:
         """Run it for a list that is not empty; all its rows, as the driver's own tuples."""
-        return _all(self.run(connection, wanted, values))
+        prepared, given = self._for(wanted)
+        return prepared.rows(connection, {**given, **(values or {})})
 
     def _for(self, wanted: Sequence[int]) -> tuple[Prepared, dict[str, int]]:
         length = next((n for n in _LENGTHS if n >= len(wanted)), -(-len(wanted) // _STEP) * _STEP)
@@ -112,9 +131,3 @@ class PreparedIn:
             prepared = self._of_length[length] = Prepared(self._make(names))
         padded = [*wanted, *[wanted[-1]] * (length - len(wanted))]
         return prepared, {f"listed_{n}": v for n, v in enumerate(padded)}
-
-
-def _all(result: CursorResult[*tuple[Any, ...]]) -> list[tuple[Any, ...]]:
-    found = [] if result.cursor is None else list(result.cursor.fetchall())
-    result.close()
-    return found

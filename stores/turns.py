@@ -56,7 +56,7 @@ class TurnRows:
             moment = now()
             position = _next_positions(connection, owner, conversation_id, 1, moment)
             _interrupt_the_dead(connection, owner, conversation_id, moment)
-            turn_id = _INSERT_TURN.run(
+            turn_id = _INSERT_TURN.one(
                 connection,
                 {
                     "user_id": owner,
@@ -68,7 +68,7 @@ class TurnRows:
                     "holder": this_process(),
                     "lease_until": moment + LEASE,
                 },
-            ).scalar_one()
+            )
             stored = _store_message(connection, owner, conversation_id, turn_id, 0, message)
             if changes:
                 apply_changes(
@@ -286,16 +286,16 @@ class TurnRows:
 
 def _next_positions(connection: Connection, owner: OwnerId, conversation_id: int, count: int, moment: datetime) -> int:
     """Take ``count`` positions; returns the first. Holds the conversation's row until the transaction ends."""
-    last = _TAKE_POSITIONS.run(
+    found = _TAKE_POSITIONS.rows(
         connection, {"wanted": conversation_id, "owner": owner, "taken": count, "moment": moment}
-    ).scalar_one_or_none()
-    if last is None:
+    )
+    if not found:
         raise ConversationNotFound(f"no conversation with id {conversation_id}")
-    return int(last) - count + 1
+    return int(found[0][0]) - count + 1
 
 
 def _interrupt_the_dead(connection: Connection, owner: OwnerId, conversation_id: int, moment: datetime) -> None:
-    pending = _PENDING.run(connection, {"wanted": conversation_id, "owner": owner}).all()
+    pending = _PENDING.rows(connection, {"wanted": conversation_id, "owner": owner})
     me = this_process()
     machine = me.partition("|")[0]
     dead = []
@@ -321,19 +321,19 @@ def _locked(connection: Connection, owner: OwnerId, turn_id: int) -> TurnRecord:
 
 
 def _settle(connection: Connection, owner: OwnerId, turn: TurnRecord, state: TurnState, moment: datetime) -> None:
-    _SETTLE.run(connection, {"wanted": turn.id, "owner": owner, "to": state.value, "moment": moment})
+    _SETTLE.rows(connection, {"wanted": turn.id, "owner": owner, "to": state.value, "moment": moment})
 
 
 def _store_message(
     connection: Connection, owner: OwnerId, conversation_id: int, turn_id: int, seq: int, message: Message
 ) -> Message:
     row = message_row(owner, conversation_id, turn_id, seq, message)
-    return replace(message, id=_INSERT_MESSAGE.run(connection, row).scalar_one())
+    return replace(message, id=_INSERT_MESSAGE.one(connection, row))
 
 
 def _store_trace(connection: Connection, owner: OwnerId, turn_id: int, trace: dict[str, Any]) -> None:
-    _DROP_TRACE.run(connection, {"wanted": turn_id, "owner": owner})
-    _INSERT_TRACE.run(connection, {"turn_id": turn_id, "user_id": owner, "body": trace})
+    _DROP_TRACE.rows(connection, {"wanted": turn_id, "owner": owner})
+    _INSERT_TRACE.rows(connection, {"turn_id": turn_id, "user_id": owner, "body": trace})
 
 
 # The statements of every turn, compiled once.

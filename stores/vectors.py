@@ -43,7 +43,7 @@ class VectorRows:
         with self.database.read(owner) as connection:
             return [
                 MessageVectors(message_id, turn_id, position, tuple(channels.split(",")), unpacked(data, dim))
-                for message_id, turn_id, position, channels, data, dim in _NEWER.run(connection, given).tuples()
+                for message_id, turn_id, position, channels, data, dim in _NEWER.rows(connection, given)
             ]
 
     def nearest(
@@ -171,7 +171,7 @@ def store_vectors(connection: Connection, fresh: Sequence[tuple[WorkItem, Messag
     replaced: list[int] = []
     for start in range(0, len(fresh), _BATCH):
         wanted = [entry.message_id for _, entry in fresh[start : start + _BATCH]]
-        for message, turn, user, described in _KNOWN.run(connection, wanted, {"embedder": key}).tuples():
+        for message, turn, user, described in _KNOWN.rows(connection, wanted, {"embedder": key}):
             known[message] = (turn, user)
             if described is not None:
                 replaced.append(message)

@@ -88,10 +88,10 @@ class WorkRows:
         if conversation_id is not None:
             given["conversation"] = conversation_id
         with self.database.read(owner) as connection:
-            found = query.run(connection, given).all()
-        if len(found) > limit or any(row.claimed_by is not None for row in found):
+            found = query.rows(connection, given)
+        if len(found) > limit or any(claimed is not None for *_, claimed in found):
             return None
-        return [WorkItem(row.id, row.kind, OwnerId(row.user_id), row.conversation_id, row.turn_id) for row in found]
+        return [WorkItem(work_id, kind, OwnerId(user), here, turn) for work_id, kind, user, here, turn, _ in found]
 
     def finish_work(
         self,
@@ -149,7 +149,7 @@ def store_digests(connection: Connection, digests: Sequence[tuple[WorkItem, str,
     if not digests:
         return
     replies: dict[int, str] = {}
-    for turn_id, said in _REPLIES.run(connection, [item.turn_id for item, _, _ in digests]).tuples():
+    for turn_id, said in _REPLIES.rows(connection, [item.turn_id for item, _, _ in digests]):
         replies[turn_id] = f"{replies[turn_id]}\n{said}" if turn_id in replies else said
     _SET_DIGEST.run_many(
         connection,
@@ -182,7 +182,7 @@ def drop_finished(connection: Connection, items: Sequence[WorkItem]) -> set[int]
     """Delete the rows of finished work; returns the ids that were still there, whose results are to be stored."""
     found: set[int] = set()
     for start in range(0, len(items), 500):
-        found |= set(_DROP.run(connection, [item.id for item in items[start : start + 500]]).scalars())
+        found.update(row[0] for row in _DROP.rows(connection, [item.id for item in items[start : start + 500]]))
     return found
 
 
@@ -204,7 +204,9 @@ _SET_DIGEST = Prepared(
 @cache
 def _due_query(kinds: tuple[WorkKind, ...], by_owner: bool, by_conversation: bool) -> Prepared:
     """The oldest pieces of pending work; asked in every turn, so made once."""
-    query = select(work).where(or_(*(work.c.kind == kind for kind in kinds)))
+    wanted = or_(*(work.c.kind == kind for kind in kinds))
+    columns = (work.c.id, work.c.kind, work.c.user_id, work.c.conversation_id, work.c.turn_id, work.c.claimed_by)
+    query = select(*columns).where(wanted)
     if by_owner:
         query = query.where(work.c.user_id == bindparam("owner"))
     if by_conversation:
