@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from rhea.errors import SettingsError
 
-__all__ = ["Calibration", "Level", "calibration_file", "calibration_for", "load_calibration"]
+__all__ = ["Calibration", "Level", "Moments", "calibration_file", "calibration_for", "load_calibration", "moments"]
 
 _PRIOR = 40.0
 """How many messages the background levels weigh against those of the conversation at hand."""
@@ -53,17 +53,18 @@ class Calibration:
             values: float32 of shape (messages,).
             over: the fair sample that mean and spread are taken from; ``None`` for all.
         """
-        given = values if over is None else values[over]
-        given = given[~np.isnan(given)]
-        level = self.levels[channel]
-        n = len(given)
-        if n == 0:
-            return np.zeros_like(values)
-        mean = (float(given.mean()) * n + level.mean * _PRIOR) / (n + _PRIOR)
-        spread = (float(given.var()) * n + level.deviation**2 * _PRIOR) / (n + _PRIOR)
-        scaled = (values - np.float32(mean)) * np.float32(spread**-0.5)
+        standing = self.standing(channel, moments(values, over))
+        scaled = (values - np.float32(standing.mean)) / np.float32(standing.deviation)
         scaled[np.isnan(scaled)] = 0.0
         return scaled
+
+    def standing(self, channel: str, measured: Moments) -> Level:
+        """Mean and spread of a channel in one conversation, shrunk towards the background's."""
+        n, mean, variance = measured
+        level = self.levels[channel]
+        middle = (mean * n + level.mean * _PRIOR) / (n + _PRIOR)
+        spread = (variance * n + level.deviation**2 * _PRIOR) / (n + _PRIOR)
+        return Level(middle, spread**0.5)
 
     def probability(self, fused: NDArray[np.float32]) -> NDArray[np.float32]:
         """The calibrated score of each message of a conversation, in [0, 1].
@@ -76,6 +77,30 @@ class Calibration:
     def to_json(self) -> str:
         """The file's text."""
         return json.dumps(asdict(self), indent=2) + "\n"
+
+
+Moments = tuple[int, float, float]
+"""Number, mean and variance of the values that are there."""
+
+
+def moments(values: NDArray[np.float32], over: NDArray[np.bool_] | None = None) -> Moments:
+    """Of the values that are not NaN.
+
+    Args:
+        values: float32 of shape (messages,).
+        over: which to look at; ``None`` for all.
+    """
+    given = values if over is None else values[over]
+    n = len(given)
+    mean = float(given.sum()) / n if n else 0.0
+    if mean != mean:  # one is NaN
+        given = given[~np.isnan(given)]
+        n = len(given)
+        mean = float(given.sum()) / n if n else 0.0
+    if not n:
+        return 0, 0.0, 0.0
+    apart = given - np.float32(mean)
+    return n, mean, float(apart @ apart) / n
 
 
 def load_calibration(text: str, name: str) -> Calibration:

@@ -64,7 +64,7 @@ def chosen_episodes(
     at = np.array(best, dtype=np.int64)
     if not chosen:
         return [], at
-    said = {name: values[at] for name, values in scores.channels.items()}
+    said = {name: np.nan_to_num(values[at], nan=0.0) for name, values in scores.channels.items()}
     score = scores.score[at]
     explained = set(np.argsort(-score, kind="stable")[:_EXPLAINED].tolist())
     reasons = why_chosen(said, calibration)
@@ -154,7 +154,7 @@ def _rows_of(
     spans = zip(begins[places].tolist(), ends[places].tolist(), strict=True)
     rows = np.array([low + int(scores.score[low:high].argmax()) for low, high in spans], dtype=np.int64)
     names = list(scores.channels)
-    columns = [scores.channels[name][rows[:_NEAREST_EXPLAINED]].tolist() for name in names]
+    columns = [np.nan_to_num(scores.channels[name][rows[:_NEAREST_EXPLAINED]], nan=0.0).tolist() for name in names]
     said = [{n: round(v, 2) for n, v in zip(names, values, strict=True)} for values in zip(*columns, strict=True)]
     said += [{}] * (len(rows) - len(said))
     return [

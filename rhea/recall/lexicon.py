@@ -68,30 +68,35 @@ class Lexicon:
         Returns:
             float32 of shape (documents,); 0 where no term occurs.
         """
+        return self.scores_around(query, reach)[1 if reach else 0]
+
+    def scores_around(self, query: Mapping[str, float], reach: int) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """Of every document alone, and of the block around it, postings read once; see :meth:`scores`."""
         n = len(self)
-        total = np.zeros(n, dtype=np.float32)
+        alone, around = np.zeros(n, dtype=np.float32), np.zeros(n, dtype=np.float32)
         if not n:
-            return total
+            return alone, around
         lengths = np.array(self._lengths, dtype=np.float32)
-        if reach:
-            lengths = window_sums(lengths, reach)
-        norm = np.float32(_K1 * (1.0 - _B)) + np.float32(_K1 * _B / max(float(lengths.mean()), 1.0)) * lengths
+        norm, norm_around = _norm(lengths), _norm(window_sums(lengths, reach))
         for term in sorted(query):
             if term not in self._documents:
                 continue
             # Copies, because a growing array cannot be appended to while numpy looks at it.
             documents = np.array(self._documents[term])
             counts = np.array(self._counts[term], dtype=np.float32)
-            weight = np.float32(query[term] * self.rarity(term))
-            if reach:
-                dense = np.zeros(n, dtype=np.float32)
-                dense[documents] = counts
-                counts = window_sums(dense, reach)
-                total += weight * np.float32(_K1 + 1.0) * counts / (counts + norm)
-            else:
-                # A document occurs once in a posting list, so plain indexing adds without losing anything.
-                total[documents] += weight * counts * (_K1 + 1.0) / (counts + norm[documents])
-        return total
+            weight = np.float32(query[term] * self.rarity(term) * (_K1 + 1.0))
+            # A document occurs once in a posting list, so plain indexing adds without losing anything.
+            alone[documents] += weight * counts / (counts + norm[documents])
+            dense = np.zeros(n, dtype=np.float32)
+            dense[documents] = counts
+            dense = window_sums(dense, reach)
+            around += weight * dense / (dense + norm_around)
+        return alone, around
+
+
+def _norm(lengths: NDArray[np.float32]) -> NDArray[np.float32]:
+    """What a document's length adds to the count of a term before it counts half."""
+    return np.float32(_K1 * (1.0 - _B)) + np.float32(_K1 * _B / max(float(lengths.mean()), 1.0)) * lengths
 
 
 def window(n: int, reach: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:

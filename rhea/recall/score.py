@@ -19,7 +19,7 @@ from datetime import date
 import numpy as np
 from numpy.typing import NDArray
 
-from rhea.recall.calibration import Calibration
+from rhea.recall.calibration import Calibration, Moments, moments
 from rhea.recall.dates import named_dates
 from rhea.recall.field import Field
 from rhea.recall.index import ConversationIndex
@@ -106,7 +106,8 @@ class MessageScores:
     score: Vector
     """float32 of shape (messages,), calibrated, in [0, 1]."""
     channels: dict[str, Vector] = field(default_factory=dict)
-    """What each channel said: cosines for vectors, BM25 for words, 0 or 1 (or a half) for speaker and date."""
+    """What each channel said: cosines for vectors, BM25 for words, 0 or 1 (or a half) for speaker and date; NaN where
+    it has nothing to say."""
 
 
 def wordings(text: str, speakers: Sequence[str]) -> tuple[str, str]:
@@ -129,13 +130,16 @@ def raw_channels(index: ConversationIndex, query: Query) -> dict[str, Vector]:
     n = len(index)
     found: dict[str, Vector] = {}
     names = terms(wordings(query.text, index.speakers)[1])
-    found["words"] = index.lexicon.scores(dict.fromkeys(names, 1.0))
     reach = block_reach(index.lengths)
-    found["block_words"] = index.lexicon.scores(dict.fromkeys(names, 1.0), reach)
+    found["words"], found["block_words"] = index.lexicon.scores_around(dict.fromkeys(names, 1.0), reach)
     found["message"], found["message_bare"] = _cosines(index, "message", query, None)
     only = _worth_a_look(found) if n > _LONG else None
     for channel in ("sentence", "pair"):
-        for name, own in zip((channel, f"{channel}_bare"), _cosines(index, channel, query, only), strict=True):
+        asked, bare = _cosines(index, channel, query, only)
+        for name, own in ((channel, asked), (f"{channel}_bare", bare)):
+            if own is asked and name != channel:
+                found[name] = found[channel]
+                continue
             # A message of one sentence is its own sentence, and the first of all its own pair.
             whole = found[name.replace(channel, "message")]
             if only is not None:
@@ -164,7 +168,8 @@ def _cosines(
     n = len(index)
     held = index.channels.get(channel)
     if held is None:
-        return np.full(n, np.nan, dtype=np.float32), np.full(n, np.nan, dtype=np.float32)
+        nothing = np.full(n, np.nan, dtype=np.float32)
+        return nothing, nothing if query.bare is query.asked else nothing.copy()
     if query.bare is query.asked:
         (asked,) = held.largest([query.asked], n, only)
         return asked, asked
@@ -211,9 +216,16 @@ def fused_scores(
     found = _joined([raw_channels(index, query) for index, _ in parts])
     sample = np.concatenate([_fair_sample(len(index)) for index, _ in parts])
     fused = np.zeros(n, dtype=np.float32)
+    known: dict[int, Moments] = {}  # two wordings that are one share their arrays
     for name in CHANNELS:
-        over = sample if name.startswith(("sentence", "pair")) else None
-        fused += np.float32(getattr(weights, name)) * calibration.scale(name, found[name], over)
+        values = found[name]
+        if (measured := known.get(id(values))) is None:
+            over = sample if name.startswith(("sentence", "pair")) and not sample.all() else None
+            measured = known[id(values)] = moments(values, over)
+        standing = calibration.standing(name, measured)
+        weight = np.float32(getattr(weights, name) / standing.deviation)
+        part = (values - np.float32(standing.mean)) * weight
+        fused += part if measured[0] == n else np.nan_to_num(part, copy=False, nan=0.0)
     found["speaker"] = np.concatenate([_speaker_named(index, query.text) for index, _ in parts])
     found["date"] = np.concatenate([_date_named(index, query.text) for index, _ in parts])
     fused += np.float32(weights.speaker) * found["speaker"] + np.float32(weights.date) * found["date"]
@@ -229,7 +241,7 @@ def score_messages(
 ) -> MessageScores:
     """Score every message of the field against the question; see :func:`fused_scores`."""
     fused, found = fused_scores(field, query, calibration, weights)
-    return MessageScores(calibration.probability(fused), {k: np.nan_to_num(v, nan=0.0) for k, v in found.items()})
+    return MessageScores(calibration.probability(fused), found)
 
 
 def _joined(found: Sequence[dict[str, Vector]]) -> dict[str, Vector]:
