@@ -19,6 +19,8 @@ __all__ = ["Outcome", "expiry", "relate", "scope_of", "topic_of", "until_of"]
 
 _SAME_VECTOR = 0.93
 """Cosine above which two rules without a known topic say the same."""
+_REWORDED = 0.7
+"""Cosine above which two rules of the same words say the same."""
 _NEAR_VECTOR = 0.62
 """Cosine above which two rules may concern one thing: both are kept, with a note."""
 _USER_SCOPE = re.compile(
@@ -173,6 +175,9 @@ def _compare(text: str, mine: Sequence[Facet], kind: InstructionKind, old: Instr
     ):
         return "same"
     if near >= _SAME_VECTOR and not others:
+        return "same"
+    fresh, known = content_words(text), content_words(old.text)
+    if len(fresh) > 1 and len(fresh - known) <= 1 and known <= fresh and near >= _REWORDED and not others:
         return "same"
     if _lengths_apart(mine, theirs) or (near >= _NEAR_VECTOR and shared):
         return "doubt"

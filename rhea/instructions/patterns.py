@@ -33,7 +33,7 @@ _MAKE = (
     r"(?:write|compose|create|draft|generate|make|produce|craft|give|list|summari[sz]e|translate|rewrite|rephrase|paraphrase|edit|"
     r"explain|describe|compare|design|plan|invent|brainstorm|outline|develop|prepare|suggest|recommend|provide|tell|show|find|"
     r"convert|expand|shorten|improve|correct|proofread|fix|analy[sz]e|classify|extract|discuss|elaborate|name|compute|calculate|"
-    r"solve|implement|build|add|remove|insert|replace|continue|finish|complete|hallucinate|imagine|critique|pick|choose|help)"
+    r"solve|implement|build|add|remove|insert|replace|continue|finish|complete|hallucinate|imagine|critique|pick|choose|help|come up with)"
 )
 
 _VERBS = r"please|kindly|pls|just|always|never|do not|don't|dont|avoid|refrain|make sure|be sure|ensure|remember|keep|stick|use|answer|reply|respond|write|speak|talk|call|address|act|pretend|behave|be|begin|start|end|finish|close|open|stop|no|only|limit|include|add|mention|give|provide|explain|treat|assume|stay|format|phrase|say|sign|put|let|try|feel free|skip|leave|drop|quit|cut|follow|adopt|maintain|convert|translate|double-check|cite|quote|ask|tell|show|list|go|switch|spell|capitalize|ignore|forget"
@@ -51,11 +51,11 @@ SIGNALS: dict[str, re.Pattern[str]] = {
             rf"|\bas long as (?:we|i|you) (?:\w+ )?(?:chat|talk|speak|are)|\bwhile we(?:'re| are)? (?:chat|talk|speak|work|discuss)\w*"
             rf"|\bfor the (?:rest|remainder) of (?:this|the day|our|today|the evening|the week)|\bthis whole time\b"
         ),
-        "this_chat": rf"\b(?:in|during|within|for) (?:this|our|the current|the present) {_GAP2}{_CONV}\b",
+        "this_chat": rf"\bthroughout\b(?=\s*(?:[,.!?;]|$))|\b(?:in|during|within|for) (?:this|our|the current|the present) {_GAP2}{_CONV}\b",
         "from_now_on": (
             r"\bfrom (?:now|here|this (?:point|moment|message|time)|today|here on out|now on out)(?: on(?:wards?)?| forward|, on| out)?\b"
             r"|\b(?:going|moving) forward\b|\bhenceforth\b|\bhenceforward\b|\bhereafter\b|\bfrom here on\b|\bas of (?:now|today)\b"
-            r"|\bstarting (?:now|today|immediately|with your next|from (?:now|today))\b|\bfor future (?:reference|\w+)"
+            r"|\b(?:my|your) next (?:\d+|two|three|four|five|six|seven|eight|nine|ten|few|couple of)(?: \w+)? (?:answers|replies|responses|messages|turns|questions|exchanges)\b|\bstarting (?:now|today|immediately|with your next|from (?:now|today))\b|\bfor future (?:reference|\w+)"
             r"|\bin (?:the )?future\b|\bfor good\b|\bpermanently\b|\bby default\b|\bas a (?:standing |general )?rule\b|\bin general\b"
             r"|\bfrom your next\b|\buntil (?:i|we|further|told|you hear|the end|tomorrow|tonight|next)\b|\bunless (?:i|told|otherwise)\b"
             r"|\bfor (?:the|my|your) next (?:\w+ )?(?:\w+ )?(?:answers|replies|responses|messages|turns|questions|exchanges)\b"
@@ -73,7 +73,7 @@ SIGNALS: dict[str, re.Pattern[str]] = {
             r"\b(?:whenever|wherever|every ?time|each time|any ?time|each instance|in case|when any)\b"
             r"|\b(?:if|when|once) (?:i|we|you) (?:ever |later |should |do )?(?:ask|say|type|write|send|mention|give|enter|use|paste|start|share|request|"
             r"tell|need|want|recommend|suggest|answer|reply|respond|don't know|do not know|are unsure|are not sure|aren't sure|quote|cite|refer|make|explain|talk|speak|post)\b"
-            r"|\b(?:every|each|all|any)(?: single)?(?: \w+)? \w+ (?:that |which )?you (?:suggest|recommend|propose|mention|name|give|show|send|make|pick|provide|cite|quote|come up with|share|tell|use|plan|offer)\b"
+            r"|\b(?:every|each|all|any)(?: single)?(?: \w+)? \w+ (?:that |which )?you (?:suggest|recommend|propose|write|explain|mention|name|give|show|send|make|pick|provide|cite|quote|come up with|share|tell|use|plan|offer)\b"
             r"|\bwhen(?:ever)? (?:answering|replying|responding|suggesting|recommending|talking|speaking|writing|explaining|giving|giving me|you're|quoting|citing|addressing|coding)\b"
         ),
         # the user's own doing, at any time, and what to do then: "whenever I send a word just translate it"
@@ -95,7 +95,7 @@ SIGNALS: dict[str, re.Pattern[str]] = {
             r"|^(?:for|in|throughout|during) [^,.!?]{3,60}?(?<!\bi)(?<!\bwe)(?<!\bthey)(?<!\bto)(?<!\byou) (?:"
             + _VERBS
             + r")\b"
-            r"|^(?:[^,.!?]{3,80}, ?|(?:from (?:now|here) on|going forward|henceforth) )(?:" + _VERBS + r")\b"
+            r"|^(?:[^,.!?]{3,80}[,:;] ?|(?:from (?:now|here) on|going forward|henceforth) )(?:" + _VERBS + r")\b"
             r"|\b(?:please|kindly)\b|\byou (?:must|should|may only|can only|need to|have to|will|are to|ought to|shall|are not|shouldn't|mustn't|can't|cannot|won't|may not|must not|should not|will not)\b"
             r"|\bi(?:'d| would| want| need|'ll need| expect| ask| wish| prefer)(?: \w+)? (?:like|love|prefer|want|appreciate|you)\b(?: it)?(?: if)?(?: you)?"
             r"|\bmake (?:it|that|those|them)\b|\byou (?:always |never |only |just |then )*(?:answer|reply|respond|translate|write|speak|talk|act|give|tell|correct|explain|ask|say|list|summari[sz]e|rate|convert|play)\b|\b(?:can|could|would|will) you (?:please |kindly |always |also |only |just |not )*\w+|\bmake sure\b|\bi want (?:you|your|all|every|only|no)\b|\byour \w+ (?:should|must|need)\b"
@@ -110,7 +110,7 @@ SIGNALS: dict[str, re.Pattern[str]] = {
             r"\b(?:answer|reply|respond|talk|speak|write|explain things|communicate|converse|text|chat)(?: (?:to|with) (?:me|all|every\w*|my))?(?: back)?(?: me| my questions| questions| everything)? "
             r"(?:only |always |just |exclusively |strictly |entirely |solely |more |mostly |briefly|concisely|formally|casually|politely|honestly)?"
             r"(?:in|like|as|with|using|without|briefly|concisely|formally|casually|politely|plainly|simply|slowly|at)\b"
-            r"|\b(?:keep|make) (?:your|all|the|every) (?:\w+ )?(?:answers|replies|responses|explanations|messages|suggestions)\b|\bsign off\b|\bkeep (?:things|everything)\b"
+            r"|\b(?:keep|make) (?:your|all|the|every) (?:\w+ )?(?:answers|replies|responses|explanations|messages|suggestions)\b|\bsign off\b|\bkeep (?:things|everything)\b|\btreat me (?:as|like)\b"
             r"|\b(?:talk|speak|write|explain \w+|reply|respond|answer) (?:to|for|with) me\b"
         ),
         # what the user tells of life: plans, events and states, which bind nothing
@@ -132,9 +132,9 @@ SIGNALS: dict[str, re.Pattern[str]] = {
         "one_text": (
             r"\b(?:your|the|this|that|my|entire|whole|full|next|final|single|a|an|one) (?:\w+ ){0,2}(?:story|poem|essay|email|e-mail|letter|text|article|summary|paragraph|song|"
             r"post|list|table|paper|sentence|title|translation|code|function|document|resume|version|draft|ad|pitch|description|plan|itinerary|speech|information|explanation|findings|points|last \w+|previous \w+|dialogue|dialog|rap|lyrics|report)\b"
-            r"|\b(?:make|keep|turn|rewrite|shorten|expand|change|translate|convert|put|summari[sz]e|rephrase|redo|repeat|simplify|explain|do|try|say) (?:it|this|that|them|these|those|the above)\b|\bfor (?:this|that) (?:task|e-?mail|text)\b"
+            r"|\b(?:make|keep|turn|rewrite|shorten|expand|change|translate|convert|put|summari[sz]e|rephrase|redo|repeat|simplify|explain|do|try|say) (?:it|this|that|them|these|those|the above)\b(?! in mind)|\bfor (?:this|that) (?:task|e-?mail|text)\b"
         ),
-        "task": rf"^(?:(?:please|kindly|now|then|also|and|so|ok(?:ay)?|hi|hello|hey|next|great|thanks|finally|first|could you|can you|would you|will you|i want you to|i need you to|i'd like you to|help me|let's)[,!.]* )*(?:please )?(?:{_MAKE}|need|sum up|break down|break it|look up|walk me through|get me)\b(?!(?<=\bwrite) (?:in|like|as|with|without|to me)\b)(?! (?:your|all your|every|each|all|my) (?:\w+ )?(?:{_REPLY}|questions))|^(?:i )?(?:just )?(?:need|want) (?:to (?:know|fix|learn|find|get|understand|see)|some|help|advice|tips|quick|a (?:quick|short|list|few))\b|\bplease (?:compare|calculate|compute|solve|classify|extract|find|translate|summari[sz]e|rewrite|write|draft|create|generate|design|brainstorm|describe|discuss)\b(?! (?:to me|with me|in|like|as)\b)|^(?:\w+[,!]? )?(?:ask|quiz|test) me (?:about|on|something|some|an?|one|two|three|five|ten|\d+|for)\b",
+        "task": rf"^(?:(?:please|kindly|now|then|also|and|so|ok(?:ay)?|hi|hello|hey|next|great|thanks|finally|first|could you|can you|would you|will you|i want you to|i need you to|i'd like you to|help me|let's)[,!.]* )*(?:please )?(?:{_MAKE}|need|sum up|break down|break it|look up|walk me through|get me)\b(?!(?<=\bwrite) (?:in|like|as|with|without|to me)\b)(?! (?:your|all your|every|each|all|my) (?:\w+ ){{0,2}}(?:{_REPLY}|questions))|^(?:i )?(?:just )?(?:need|want) (?:to (?:know|fix|learn|find|get|understand|see)|some|help|advice|tips|quick|a (?:quick|short|list|few))\b|\bplease (?:compare|calculate|compute|solve|classify|extract|find|translate|summari[sz]e|rewrite|write|draft|create|generate|design|brainstorm|describe|discuss)\b(?! (?:to me|with me|in|like|as)\b)|^(?:\w+[,!]? )?(?:ask|quiz|test) me (?:about|on|something|some|an?|one|two|three|five|ten|\d+|for)\b",
         "makes_text": rf"\b{_MAKE}\b (?:me |us |up |out )?(?:a|an|the|this|that|some|two|three|four|five|ten|\d+|my|another|one|his|her|our|their) (?:[\w'’-]+ ){{0,6}}{_TEXTS}\b",
         # roles
         "role": (
@@ -146,7 +146,7 @@ SIGNALS: dict[str, re.Pattern[str]] = {
         # preferences in the first person
         "dislike": (
             r"\bi(?:'m| am)? ?(?:\w+ly |just |also |really |truly |do |have |personally |much |still |always |quite |rather |even |tend to |try to |always try to )*(?:prefer|dislike|hate|detest|despise|loathe|abhor|avoid|refuse|can't stand|cannot stand|can ?not stand|can't bear|cannot bear|can't tolerate|cannot tolerate|"
-            r"can't have|cannot have|can't eat|cannot eat|can't drink|cannot drink|steer clear|stay away|shy away|don't (?:really |particularly |usually |normally |ever )?(?:like|enjoy|eat|drink|fly|drive|watch|wear|care for|smoke|travel|listen|play|buy|trust|consume|own (?![^.!?]*\byet\b)|"
+            r"can't have|cannot have|can't eat|cannot eat|can't drink|cannot drink|boycott|shun|abstain from|swear off|dread|can't digest|cannot digest|can't handle|cannot handle|steer clear|stay away|shy away|don't (?:really |particularly |usually |normally |ever )?(?:like|enjoy|eat|drink|fly|drive|watch|wear|care for|smoke|travel|listen|play|buy|trust|consume|own (?![^.!?]*\byet\b)|"
             r"do well|feel comfortable|go|believe in|cook|support|work|swim|use|read|take|touch|tolerate|want any|want to \w+ any|have (?:a|any) (?:tv|car|oven|kitchen|license|interest))|do not (?:really |particularly |usually )?(?:like|enjoy|eat|drink|fly|drive|watch|wear|own|care for|smoke|"
             r"travel|listen|play|buy|trust|consume|do well|feel comfortable|go|believe in|cook|support|work|swim|use|read|take|touch|tolerate|have any interest))\b"
             r"|\bi (?:only|exclusively|strictly|solely|never|rarely|always|usually|generally|typically) (?:ever )?(?:eat|drink|watch|wear|buy|use|read|listen|play|travel|stay|fly|drive|go|work|shop|cook|choose|date|take|want|like|enjoy|follow|purchase|consume|order|ride|support|learn|study|exercise|pick|book|attend|visit)\b"
@@ -167,7 +167,7 @@ SIGNALS: dict[str, re.Pattern[str]] = {
         "change": r"\binstead\b|\brather than\b|\bchange (?:that|it|the|this|your)\b|\bswitch (?:to|back|from|over)\b|\bmake (?:that|it)\b|\bback to\b|\bno longer\b|\bnot .{2,40} but\b|\breplace\b|\bon second thoughts?\b|\bstattdessen\b|\bdoch lieber\b|\bwechsl\w+\b|\bnicht mehr\b",
         # German
         "de_standing": (
-            r"\b(?:ab|von) (?:jetzt|sofort|nun|heute)(?: an)?\b|\bin zukunft\b|\bkünftig\b|\bzukünftig\b|\bvon nun an\b|\bfortan\b|\bimmer\b|\bstets\b|\bniemals\b|\bnie(?: wieder| mehr)?\b|\bgrundsätzlich\b|\bbis ich\b|\bdauerhaft\b|\bweiterhin\b|\bdurchgehend\b|\bdurchweg\b|\bdie ganze zeit\b|\bgenerell\b|\bprinzipiell\b|\bin allem, was du\b"
+            r"\b(?:ab|von) (?:jetzt|sofort|nun|heute)(?: an)?\b|\bin zukunft\b|\bkünftig\b|\bzukünftig\b|\bvon nun an\b|\bfortan\b|\bimmer\b|\bstets\b|\bniemals\b|\bnie(?: wieder| mehr)?\b|\bgrundsätzlich\b|\bbis ich\b|\bdauerhaft\b|\bweiterhin\b|\bdurchgehend\b|\bdurchweg\b|\bdie ganze zeit\b|\bgenerell\b|\bprinzipiell\b|\bin allem, was du\b|\bfür alle \w+|\bbei (?:allen|jeder|jedem|jeglichen) \w+"
             r"|\b(?:für|während|in) (?:den rest|die gesamte|die ganze|das ganze|das gesamte|unser\w*|diese\w*|dies\w*|der gesamten|der ganzen|alle\w*)(?: \w+)? ?(?:des |der |dieses |unseres |unserer )?(?:gesprächs?|chats?|unterhaltung(?:en)?|konversation|dialogs?|sitzung|gesprächen?|chats)\b"
             r"|\b(?:jede|alle|sämtliche|jeder|jedes|allen|deine|deinen|ihre) (?:deiner |deine |meine |weiteren |künftigen |nächsten )*(?:antwort(?:en)?|fragen|nachrichten|erklärungen|vorschläge\w*)\b|\b(?:jedes mal|immer wenn|wann immer|sobald ich|wenn ich)\b|\bfür die nächsten\b"
         ),
@@ -181,20 +181,20 @@ SIGNALS: dict[str, re.Pattern[str]] = {
         "de_preference": (
             r"\b(?:mag|esse|trinke|fliege|fahre|rauche|vertrage|schaue|trage|kaufe|reise|ertrage) ich (?:\w+ ){0,3}(?:kein\w*|nicht|nie\w*|nur|lieber|am liebsten|grundsätzlich|ausschließlich)\b|"
             r"\bich (?:\w+ ){0,2}(?:mag|esse|trinke|hasse|vermeide|meide|bevorzuge|verabscheue|fliege|fahre|rauche|vertrage|schaue|trage|kaufe|höre|lese|reise|ertrage) (?:\w+ ){0,4}(?:kein\w*|nicht|nie\w*|nur|lieber|am liebsten|grundsätzlich|ausschließlich)\b|\bich (?:bevorzuge|hasse|vermeide|meide|verabscheue)\b"
-            r"|\bich bin (?:\w+ ){0,3}(?:allergisch|vegetarier\w*|veganer\w*|vegan|laktoseintolerant|glutenunverträglich|kein fan|nichtraucher\w*|diabetiker\w*|gegen|höhenängstlich)\b|\bich habe (?:\w+ ){0,3}(?:angst|höhenangst|flugangst|\w*allergie|\w*unverträglichkeit|abneigung)\b|\bkann ich nicht ausstehen\b|\bich kann (?:\w+ ){0,4}nicht (?:ausstehen|leiden|essen|vertragen)\b|\bich (?:esse|trinke|mag|fliege|reise|trage) (?:kein|nicht|nur|lieber|nie|am liebsten)"
+            r"|\bich bin (?:\w+ ){0,3}(?:allergisch|vegetarier\w*|veganer\w*|vegan|laktoseintolerant|glutenunverträglich|kein fan|nichtraucher\w*|diabetiker\w*|gegen|höhenängstlich)\b|\bich habe (?:\w+ ){0,3}(?:angst|höhenangst|flugangst|\w*allergie|\w*unverträglichkeit|abneigung)\b|\bkann ich nicht ausstehen\b|\bich kann (?:\w+ ){0,4}(?:nicht|kein\w*) (?:\w+ ){0,3}(?:ausstehen|leiden|essen|trinken|vertragen|fliegen|tragen)\b|\bich (?:esse|trinke|mag|fliege|reise|trage) (?:kein|nicht|nur|lieber|nie|am liebsten)"
         ),
         "de_task": r"^(?:(?:bitte|und|dann|jetzt|nun|kannst du|könntest du|können sie)[,!.]* )*(?:schreib\w*|erstell\w*|verfass\w*|mach\w*|gib|nenn\w*|list\w*|fass\w*|übersetz\w*|erklär\w*|formulier\w*|such\w*|finde|zeig\w*|plan\w*|rechne\w*|berechne\w*|vergleich\w*) (?:mir |uns |bitte |mal )*(?:ein\w*|den|das|die|dies\w*|eine\w*|\d+|zwei|drei|fünf|zehn|mein\w*|kurz|alles)\b",
         # French, Spanish, Italian, Portuguese and Dutch: the commonest
         "other_standing": (
-            r"\b(?:à partir de maintenant|à l'avenir|désormais|dorénavant|dans toutes (?:tes|vos) réponses|toujours|jamais|(?:à|dans) chaque réponse|chaque fois que|pour (?:le reste|toute la durée) de (?:la|cette|notre) conversation)\b"
+            r"\b(?:à partir de maintenant|à l'avenir|désormais|dorénavant|dans toutes (?:tes|vos) réponses|dans cette (?:conversation|discussion)|toujours|jamais|(?:à|dans) chaque réponse|chaque fois que|pour (?:le reste|toute la durée) de (?:la|cette|notre) conversation)\b"
             r"|\b(?:a partir de ahora|de ahora en adelante|desde ahora|en adelante|siempre|nunca|en (?:todas|cada una de) tus respuestas|en cada respuesta|cada vez que|durante (?:toda )?(?:la|esta|nuestra) conversación|(?:por|durante) el resto de (?:la|esta) conversación)\b"
             r"|\b(?:d'ora in (?:poi|avanti)|da (?:ora|adesso) in poi|sempre|non \w+ (?:\w+ )?mai|in ogni risposta|in tutte le (?:tue )?risposte|ogni volta che|per il resto della conversazione)\b"
             r"|\b(?:a partir de agora|de agora em diante|daqui em diante|nunca|em todas as (?:suas |tuas )?respostas|em cada resposta|cada vez que|sempre que)\b"
             r"|\b(?:vanaf nu|voortaan|altijd|nooit|in (?:al|elk van) je antwoorden|in elk antwoord|telkens als|voor de rest van dit gesprek)\b"
         ),
         "other_directive": (
-            r"\b(?:réponds|répondez|écris|écrivez|parle|parlez|utilise|n'utilise|utilisez|évite|évitez|veuillez|s'il te plaît|s'il vous plaît|ne \w+ (?:pas|jamais|plus)|termine|commence|donne|tu (?:dois|es)|sois)\b"
-            r"|\b(?:responde|respóndeme|contesta|escribe|habla|háblame|usa (?:siempre|solo|sólo|un|una|el|la|los|las|frases|palabras)|utiliza|no uses|evita|termina|empieza|por favor|debes|eres|quiero que)\b"
+            r"\b(?:réponds|répondez|écris|écrivez|parle|parlez|utilise|n'utilise|utilisez|évite|évitez|veuillez|s'il te plaît|s'il vous plaît|ne \w+ (?:pas|jamais|plus)|termine|commence|donne|tu (?:dois|es)|sois|\w+-moi)\b"
+            r"|\b(?:\w*[áéí]\w*me|responde|contesta|escribe|habla|háblame|usa (?:siempre|solo|sólo|un|una|el|la|los|las|frases|palabras)|utiliza|no uses|evita|termina|empieza|por favor|debes|eres|quiero que)\b"
             r"|\b(?:rispondi|rispondimi|scrivi|parla|parlami|usa (?:sempre|solo|il|la|le|un|una|frasi|parole)|non usare|evita|termina|inizia|per favore|devi|voglio che|dammi)\b"
             r"|\b(?:responda|responde|escreva|escreve|fale|fala|use (?:sempre|apenas|só|um|uma|frases|palavras)|não use|evite|termine|comece|por favor|você deve|quero que)\b"
             r"|\b(?:antwoord|schrijf|spreek|praat|gebruik|vermijd|eindig|alsjeblieft|alstublieft|je moet|je bent|wees)\b"

@@ -19,10 +19,11 @@ _CUES = re.compile(
     r"|\b(?:you can|you may|you're free to|feel free to|it's (?:ok|okay|fine) to) (?P<may>stop|drop|quit|forget|ignore|skip|leave out|leave (?:it|them|that|those|these) out|do without)\b(?P<maywhat>[^.!?]*)"
     r"|\b(?:forget|disregard|ignore|drop|scrap|cancel|lift|undo|withdraw|revoke|remove|discard|never mind|nevermind|take back|ditch|abandon|lose|retire|delete|overrule|end|suspend|scratch|strike|skip|nix)\b(?: about| with)? (?P<drop>(?:the|that|this|my|what|everything|both|all|any|about|those|these|your|our|being|using)\b[^.!?]*)"
     r"|\b(?:you )?(?:no longer (?:need|have) to|(?:don't|do not|needn't) (?:need to |have to )?(?P<nowhat>[^.!?]*?) (?:anymore|any more|any longer)|no need to|there's no need to|you needn't)\b(?P<need>[^.!?]*)"
+    r"|\b(?:leave|skip|drop|cut|ditch|lose|stop) (?P<them>it|them|those|these)\b(?: out)?(?: now|,? please| from now on| from here on)*[.! ]*$"
     r"|\b(?:no longer|not)\b (?P<nolonger>[^.!?]*?)(?: anymore| any more| any longer)?[.!]?$"
     r"|^(?:ok(?:ay)?[,.!]? |please |now |and |so |alright[,.]? |thanks[,.!]? )*stop (?P<stop>(?:with |being |doing |using |talking |speaking |writing |answering |replying |responding |acting |calling |adding |ending |starting |saying |pretending |making |giving |the |that |it |all )[^.!?]*)"
     r"|\b(?:enough (?:with|of)|i'm (?:done|tired|bored|fed up) (?:with|of)|i am (?:done|tired) (?:with|of)|that's enough|let's (?:drop|stop|end|quit)) (?P<enough>[^.!?]*)"
-    r"|\b(?:back to|return to|go back to|resume) (?P<normal>(?:normal|your (?:normal|usual|regular|own)|regular|usual|yourself|default|how you)[^.!?]*)|\b(?:answer|talk|speak|write|reply|respond|be) (?P<normally>normally|yourself|regularly|as usual|like (?:you )?normal\w*)\b"
+    r"|\b(?P<plain>(?:plain|normal|regular|usual|ordinary) (?:answers?|replies|style|text|mode|talk|english|voice))\b[^.!?]*\b(?:again|from now on|now)\b|\b(?:back to|return to|go back to|resume) (?P<normal>(?:normal|your (?:normal|usual|regular|own)|regular|usual|yourself|default|how you)[^.!?]*)|\b(?:answer|talk|speak|write|reply|respond|be) (?P<normally>normally|yourself|regularly|as usual|like (?:you )?normal\w*)\b"
     r"|\b(?:i|we)(?:'m| am)? (?P<iagain>[^.!?]*?)\b(?:again|these days|after all|now)[.!]?$|\bich (?P<de_iagain>[^.!?]*?\bwieder\b[^.!?]*)"
     r"|\b(?:doesn't|does not|don't|no longer) (?P<applies>appl(?:y|ies)|counts?|hold|matters?)\b"
     r"|\b(?:vergiss|ignorier\w*|streich\w*|lass) (?P<de_drop>(?:das|die|den|was|meine|alle|bitte|diese)\b[^.!?]*)|\b(?:du (?:kannst|darfst)|sie (?:können|dürfen)) (?P<de_again>[^.!?]*\b(?:wieder|aufhören)\b[^.!?]*)|\bdu (?:musst|brauchst) (?P<de_need>[^.!?]*\b(?:nicht|kein\w*)\b[^.!?]*\bmehr\b[^.!?]*|nicht mehr [^.!?]*)"
@@ -37,7 +38,7 @@ _LIFTS = re.compile(
 )
 """Allows what a rule forbids; what the rule is about stands in the groups."""
 _ENDS = re.compile(
-    r"(?P<unneeded>[^.!?,;]{3,60}?)\b(?:is|are|isn't|aren't)(?: not| no longer| really)* (?:necessary|needed|required|wanted)\b(?: anymore| any more| any longer| now)*[.! ]*$"
+    r"(?P<off>[^.!?,;]{3,60}?)\b(?:is|are) (?:now )?(?:off|over|void|cancelled|canceled|gone|obsolete|lifted|off the table|history)\b[.! ]*$|(?P<unneeded>[^.!?,;]{3,60}?)\b(?:is|are|isn't|aren't)(?: not| no longer| really)* (?:necessary|needed|required|wanted)\b(?: anymore| any more| any longer| now)*[.! ]*$"
     r"|\b(?:can|may) be (?P<aslong>as \w+ as) you (?:like|want|wish|please)\b|(?P<whatever>\b(?:whatever|however|whichever|any)\b[^.!?]*)\byou (?:like|want|wish|please)\b"
     r"|\b(?:you can|you may|let's|we can|feel free to) (?:go |switch |change |move )?(?P<back>back to [^.!?]*)"
     r"|^(?:\W*(?:ok(?:ay)?|please|pls|and|but|so|now|ugh|right)[,. ]+)*(?:no more|quit|cease|cut out|lay off|enough with)(?: with)? (?P<nomore>[^.!?]*)"
@@ -58,7 +59,10 @@ _PRONOUN = re.compile(
     r"(?:(?:stop|drop|quit|forget|ignore|skip|leave) ?)?(?:it|that|them|those|these|this|doing (?:it|that)|do without|leave \w+ out|leave out|stop|drop|quit)?(?: (?:now|please|again))*$",
     re.I,
 )
-_NORMAL = re.compile(r"normal|usual|regular|yourself|default|sonst|vorher|früher|du selbst|how you", re.I)
+_NORMAL = re.compile(
+    r"normal|usual|regular|^plain|ordinary|yourself|default|sonst|vorher|früher|du selbst|how you", re.I
+)
+_MANNER = frozenset({"persona", "form", "tone", "case"})
 _MATCH = 0.5
 _NEAR = 0.5
 
@@ -93,7 +97,8 @@ def withdrawals(voice: str, text: str) -> list[Withdrawal]:
         match = pattern.search(low)
         if match is not None:
             about = " ".join(text[slice(*match.span(k))] for k, v in match.groupdict().items() if v).strip()
-            found.append(Withdrawal(about, firm=False, polarity=polarity))
+            everything = bool(_EVERYTHING.search(about))
+            found.append(Withdrawal(about, everything, firm=False, polarity="" if everything else polarity))
     return found
 
 
@@ -164,6 +169,7 @@ def _about(
         best = max(score for score, _ in hits)
         return [old for score, old in hits if score >= best - 0.25], ""
     if meant.normal:
-        roles = [i for i in active if i.kind == "role"] or (list(active) if len(active) == 1 else [])
+        manners = [i for i in active if i.kind == "role" or _MANNER & {f.topic for f in facets(i.text)}]
+        roles = [i for i in manners if i.kind == "role"] or manners or (list(active) if len(active) == 1 else [])
         return roles, "" if roles else "asked to go back to normal, and it is not clear from which rule; all are kept"
     return [], ""

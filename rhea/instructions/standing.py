@@ -18,6 +18,7 @@ __all__ = ["Reading", "read_message"]
 
 _DURATION = frozenset({"whole_chat", "from_now_on", "every_reply", "de_standing", "other_standing"})
 _WEAK_DURATION = frozenset({"this_chat", "whenever", "user_event", "always_never", "your_replies"})
+_LASTS = _DURATION | {"always_never"}
 _ORDER = frozenset({"directive", "answer_style", "de_directive", "de_style", "other_directive", "can_you"})
 _ONE = frozenset({"one_reply", "one_text"})
 _PREFERS = frozenset({"dislike", "de_preference", "other_preference"})
@@ -44,12 +45,31 @@ def read_message(sentences: Sequence[Sentence]) -> list[Reading]:
     signs = [signals(s.voice) for s in sentences]
     # a sentence that stands by itself asks for nothing that the others could belong to
     asking = [frozenset() if _verdict(s, own, frozenset())[0] else own for s, own in zip(sentences, signs, strict=True)]
-    readings = []
+    readings, announced = [], False
     for i, (sentence, own) in enumerate(zip(sentences, signs, strict=True)):
         others: frozenset[str] = frozenset().union(*(asking[:i] + asking[i + 1 :]))
         verdict, reason = _verdict(sentence, own, others)
+        if announced and verdict is not True and _follows(own, sentence):
+            verdict, reason = True, "one of the rules announced"
+        announced = announced or bool(_ANNOUNCES.search(sentence.voice) and not own & (_TASK | {"question"}))
         readings.append(Reading(sentence, own, verdict, _kind(own, sentence.voice), reason))
     return _with_headings(readings)
+
+
+_ANNOUNCES = re.compile(
+    r"\b(?:one|two|three|four|five|a few|some|several|a couple of) (?:(?:ground )?rules|requests|wishes|preferences|conditions|things (?:before|first|to (?:keep in mind|note|remember)|(?:that )?i (?:want|ask|expect)))\b"
+    r"|\bground rules\b|\b(?:how|here's how|this is how) i (?:want|like|need|prefer|would like|'d like) you\b|\b(?:when|while) (?:working|talking|chatting) (?:with|to) me\b"
+    r"|\b(?:ein paar|einige|zwei|drei|vier) (?:regeln|wünsche|bitten|(?:dinge|sachen) (?:vorab|vorweg|zuerst|bevor))\b|\bso (?:sollst|möchte ich)\b",
+    re.I,
+)
+"""Says that rules follow."""
+
+
+def _follows(signs: frozenset[str], sentence: Sentence) -> bool:
+    """Can the sentence be one of the rules announced before it? Orders can; questions, tasks and stories cannot."""
+    if sentence.foreign or signs & (_TASK | _ONE | {"question", "narrative", "reported", "third_party"}):
+        return False
+    return bool(signs & _ORDER or sentence.header or sentence.voice.lower().startswith(("if ", "wenn ", "no ", "kein")))
 
 
 _REQUEST = re.compile(r"^(?:\w+[,!]? )?(?:please )?(?:can|could|would|will|kannst|könntest|würdest) (?:you|du)\b", re.I)
@@ -115,7 +135,9 @@ def _verdict(sentence: Sentence, signs: frozenset[str], others: frozenset[str]) 
     if "reported" in signs:
         return False, "somebody else's words"
     orders = bool(signs & _ORDER)
-    if signs & _TASK and signs & _DURATION and _told_inside(sentence.voice):
+    if "first_person_always" in signs:
+        signs -= {"always_never"}
+    if signs & _TASK and signs & _LASTS and _told_inside(sentence.voice):
         return False, "told inside the text that is asked for"
     if signs & _DURATION and (orders or "role" in signs) and not _about_content(sentence.voice, signs):
         return True, "names how long it binds"
@@ -127,7 +149,7 @@ def _verdict(sentence: Sentence, signs: frozenset[str], others: frozenset[str]) 
         return True, "binds a kind of turn"
     if signs & _PREFERS and "about_reply" not in signs and not _only_asks(sentence.voice, signs):
         return True, "a lasting preference"
-    if "always_never" in signs and orders and not signs & (_TASK | {"one_text", "first_person_always"}):
+    if "always_never" in signs and orders and not signs & (_TASK | {"one_text"}):
         return True, "always or never"
     if signs & (_TASK | _ONE):
         lasts = signs & (_DURATION | _WEAK_DURATION) and not _plainly_asks(signs)
@@ -174,7 +196,7 @@ def _only_asks(voice: str, signs: frozenset[str]) -> bool:
 def _told_inside(voice: str) -> bool:
     """Does the text asked for come first, and only what it is to say names a duration ("a mail that from now on …")?"""
     clause = _CONTENT_CLAUSE.match(voice)
-    return clause is not None and not signals(voice[: clause.end()]) & _DURATION
+    return clause is not None and not signals(voice[: clause.end()]) & _LASTS
 
 
 def _about_content(voice: str, signs: frozenset[str]) -> bool:
@@ -187,6 +209,6 @@ def _about_content(voice: str, signs: frozenset[str]) -> bool:
 
 def _standing_header(header: str) -> bool:
     signs = signals(header)
-    return bool(signs & (_DURATION | {"this_chat", "your_replies", "whenever", "always_never"})) or any(
-        word in header.lower() for word in ("rules", "regeln", "guidelines", "preferences", "vorgaben")
-    )
+    return bool(
+        signs & (_DURATION | {"this_chat", "your_replies", "whenever", "always_never"}) or _ANNOUNCES.search(header)
+    ) or any(word in header.lower() for word in ("rules", "regeln", "guidelines", "preferences", "vorgaben"))

@@ -99,6 +99,8 @@ def _named(low: str) -> list[Facet]:
     spoken = re.search(
         r"\b(?:in|to|into|auf|ins?|make (?:it|that)|speak|use|using|sprich|on|zu|language|only|nur|back to|proper|plain)\b"
         r"(?: only| nur| plain| simple| proper| einfache[mn]?| the| my native| british| american| brazilian)* \b(" + "|".join(_LANGUAGES.values()) + r")\b", low)  # fmt: skip
+    spoken = spoken or re.match(
+        r"(?:\w+[,.!] )*(" + "|".join(_LANGUAGES.values()) + r")(?: only)?,? (?:for|from|please|again|instead|ab|bitte)\b", low)  # fmt: skip
     if spoken:
         found += [Facet("language", k) for k, v in _LANGUAGES.items() if re.fullmatch(v, spoken.group(1))]
     elif re.search(r"\b(?:language|sprache)\b", low) and not re.search(
@@ -209,7 +211,7 @@ _STOP = frozenset(
     "a an the i you he she it we they me my your our his her its their this that these those and or but if so as at by for from in into of on to with "
     "is are was were be been am do does did don't doesn't not no never always please just only also any all every each can could will would should must may "
     "have has had want like prefer dislike hate avoid use using make give what when while more anymore again now then than there here about thing rule rules "
-    "part stuff said told instruction instructions earlier before stop forget ignore drop need longer really strongly very much too ok okay let's let up out "
+    "part stuff said told instruction instructions earlier before stop forget ignore drop need longer really strongly very much too ok okay let's let up out reminder remind remember mind "
     "answer answers reply replies respond response responses message messages chat conversation from on i'm i've i'd don't "
     "ich du er sie es wir ihr mich mir dich dir der die das den dem ein eine einen einem und oder aber wenn so als an auf aus bei mit nach von zu für in im "
     "ist sind war nicht kein keine keinen immer nie bitte nur auch kann darf soll mehr wieder jetzt dann was wie antworte antworten antwort vergiss regel sache mag".split()
@@ -219,7 +221,9 @@ _STOP = frozenset(
 def content_words(text: str) -> frozenset[str]:
     """Stemmed words that carry meaning; what two phrasings of one thing share."""
     return frozenset(
-        _stem(w) for w in re.findall(r"[^\W\d_][\w'-]*|\d+", text.lower().replace("’", "'")) if w not in _STOP
+        _stem(w)
+        for w in (x.strip("'-") for x in re.findall(r"[^\W\d_][\w'-]*|\d+", text.lower().replace("’", "'")))
+        if w not in _STOP
     )
 
 
