@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Self
 from rhea import turn as steps
 from rhea.background import Background
 from rhea.errors import GenerationFailed, NoModelAttached, RheaError, TurnAlreadyCommitted, TurnNotPending
-from rhea.observe import Stopwatch
+from rhea.observe import Stopwatch, watch_queue
 from rhea.settings import Settings, database_url
 from rhea.types import ChatMessage, Context, ConversationSummary, OwnerId, TurnRecord, TurnState
 
@@ -45,7 +45,8 @@ class Rhea:
         embedder: sentence vectors; ``None`` for the packaged all-MiniLM-L6-v2.
         previous_embedder: the one that made the vectors already stored, when the embedder has changed: it serves
             while new vectors are made in the background.
-        compressor: makes digests of replies; ``None`` for the extractive text digest.
+        compressor: makes digests of replies, and memory tokens where the model reads such; ``None`` for the
+            extractive text digest.
         counter: counts tokens when no model is attached; ``None`` for a fallback that counts high.
         settings: see :class:`rhea.Settings`.
 
@@ -77,6 +78,7 @@ class Rhea:
             settings=settings or Settings(),
         )
         self._background = Background(self._services) if self.settings.background else None
+        self._unwatch = watch_queue(self._services.store.pending_work)
         if previous_embedder is not None:
             self._wake()
 
@@ -127,16 +129,18 @@ class Rhea:
         return self._services.store.list_users()
 
     def settle(self) -> int:
-        """Make every pending digest and vector now; returns how many pieces of work were done."""
+        """Make everything that is pending now; returns how many pieces of work were done."""
         done = steps.digest_pending(self._services)
-        while more := steps.reembed_some(self._services):
-            done += more
+        for some in (steps.reembed_some, steps.remember_some):
+            while more := some(self._services):
+                done += more
         return done
 
     def close(self) -> None:
         """Stop the background thread and release the database; pending work is done at the next start."""
         if self._background is not None:
             self._background.stop()
+        self._unwatch()
         self._services.store.close()
 
     def __enter__(self) -> Self:
@@ -175,7 +179,11 @@ class Conversation:
             BudgetError: question or instructions do not fit the budget.
             StoreError: the database failed.
         """
-        return Turn(self, steps.prepare(self._services, self._owner, self._id, text, budget))
+        return self._begin(text, budget)
+
+    def _begin(self, text: str, budget: int | None, *, read_memory: bool = False) -> Turn:
+        prepared = steps.prepare(self._services, self._owner, self._id, text, budget, read_memory=read_memory)
+        return Turn(self, prepared)
 
     def send(self, text: str, *, budget: int | None = None) -> str:
         """Begin a turn, ask the attached model, commit and return its reply.
@@ -196,7 +204,7 @@ class Conversation:
         """
         if self._services.model is None:
             raise NoModelAttached("no model is attached: pass model= to Rhea, or call begin and commit yourself")
-        return Reply(self.begin(text, budget=budget), self._services.model)
+        return Reply(self._begin(text, budget, read_memory=True), self._services)
 
     def history(self, *, last: int | None = None) -> list[TurnRecord]:
         """Turns in order, abandoned ones left out; with ``last`` only the newest."""
@@ -319,11 +327,11 @@ class Turn:
 class Reply(Iterator[str]):
     """A reply that is being streamed. Iterate over it; `close` stops it and keeps what was said."""
 
-    def __init__(self, turn: Turn, model: ChatModel) -> None:
+    def __init__(self, turn: Turn, services: steps.Services) -> None:
         self.turn = turn
         self.text = ""
         self.interrupted = False
-        self._pieces = model.stream(turn.messages)
+        self._pieces = steps.answer(services, turn._prepared)
         self._done = False
         self._watch = Stopwatch("model")
 

@@ -4,19 +4,22 @@ All of it is a no-op until the user sets up an OpenTelemetry SDK or a log handle
 never message text, never a user's name: what is logged may leave the machine that the chats must not leave.
 
 Spans are named ``rhea.STEP`` (detect, begin, embed, recall, assemble, model, commit, digest). Metrics:
-``rhea.step.duration`` (seconds, by step) and ``rhea.work.pending`` (by kind, once `watch_queue` was told which
-store to ask).
+``rhea.step.duration`` (seconds, by step) and ``rhea.work.pending`` (by kind, of every open `Rhea`).
 """
 
 from __future__ import annotations
 
 import json
 import logging
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime
+from functools import cache
 from time import perf_counter
+from types import MethodType
 from typing import Any
+from weakref import WeakMethod
 
 from opentelemetry import metrics, trace
 from opentelemetry.metrics import CallbackOptions, Observation
@@ -76,23 +79,55 @@ def _ended(name: str, seconds: float, outcome: str, numbers: Mapping[str, Any]) 
         event(_log, logging.DEBUG, "step", step=name, ms=round(seconds * 1e3, 3), outcome=outcome, **numbers)
 
 
-def watch_queue(pending: Callable[[], Mapping[str, int]]) -> None:
-    """Report the queue of pending work as the gauge ``rhea.work.pending``.
+Pending = Callable[[], Mapping[str, int]]
+_watched: list[Callable[[], Pending | None]] = []
+"""References to what is asked; weak where they are methods, so that a gauge keeps no store alive."""
+
+
+def watch_queue(pending: Pending) -> Callable[[], None]:
+    """Report a queue of pending work in the gauge ``rhea.work.pending``; `Rhea` does it for its own store.
+
+    What several queues have pending of one kind is added up; the same queue counts once.
 
     Args:
         pending: number of pieces by kind, such as `Store.pending_work`; asked at each collection.
+
+    Returns:
+        Called to report it no longer.
     """
+    held: Callable[[], Pending | None] = WeakMethod(pending) if isinstance(pending, MethodType) else lambda: pending
+    _queue_gauge()
+    _watched.append(held)
 
-    def observe(_options: CallbackOptions) -> Iterator[Observation]:
-        try:
-            found = pending()
-        except Exception:  # a gauge must not bring down the collection of all others
-            _log.debug("queue not read")
-            return
-        for kind, count in found.items():
-            yield Observation(count, {"kind": kind})
+    def stop() -> None:
+        if held in _watched:
+            _watched.remove(held)
 
-    _meter.create_observable_gauge("rhea.work.pending", callbacks=[observe], description="Pieces of pending work")
+    return stop
+
+
+@cache
+def _queue_gauge() -> object:
+    return _meter.create_observable_gauge(
+        "rhea.work.pending", callbacks=[_observe_queues], description="Pieces of pending work"
+    )
+
+
+def _observe_queues(_options: CallbackOptions) -> Iterator[Observation]:
+    total: Counter[str] = Counter()
+    asked: list[Pending] = []
+    for held in list(_watched):
+        pending = held()
+        if pending is None:
+            _watched.remove(held)
+        elif pending not in asked:
+            asked.append(pending)
+            try:
+                total.update(pending())
+            except Exception:  # a gauge must not bring down the collection of all others
+                _log.debug("queue not read")
+    for kind, count in sorted(total.items()):
+        yield Observation(count, {"kind": kind})
 
 
 def event(log: logging.Logger, level: int, name: str, **fields: int | float | str | None) -> None:

@@ -50,11 +50,20 @@ def lines() -> Iterator[io.StringIO]:
     log.setLevel(logging.NOTSET)
 
 
+def pending(reader: InMemoryMetricReader) -> dict[str, int]:
+    """What the gauge shows now."""
+    collected = reader.get_metrics_data()
+    assert collected is not None
+    metrics = json.loads(collected.to_json())["resource_metrics"][0]["scope_metrics"][0]["metrics"]
+    points = [p for m in metrics if m["name"] == "rhea.work.pending" for p in m["data"]["data_points"]]
+    return {point["attributes"]["kind"]: point["value"] for point in points}
+
+
 def test_a_turn_is_watched_step_by_step_and_says_nothing_of_what_was_said(
     spans: InMemorySpanExporter, reader: InMemoryMetricReader, lines: io.StringIO
 ) -> None:
     memory = memory_database(model=EchoModel("pelicanish reply"), settings=Settings(background=False))
-    watch_queue(memory._services.store.pending_work)
+    watch_queue(memory._services.store.pending_work)  # the memory does so itself: a queue counts once
     chat = memory.conversation("ostrichish", user="quetzalish")
     chat.send("From now on say flamingoish.")
     chat.send("And again flamingoish.")
@@ -72,6 +81,10 @@ def test_a_turn_is_watched_step_by_step_and_says_nothing_of_what_was_said(
     assert all(0 <= seconds < 10 for seconds in timed.values())
     queue = {point["attributes"]["kind"]: point["value"] for point in found["rhea.work.pending"]}
     assert queue == {"digest": 1, "vectors": 1}
+    with memory_database(model=EchoModel("x"), settings=Settings(background=False)) as other:
+        other.conversation("c").send("Hello.")
+        assert pending(reader) == {"digest": 2, "vectors": 2}
+    assert pending(reader) == {"digest": 1, "vectors": 1}, "one that is closed is not asked again"
     logged = [json.loads(line) for line in lines.getvalue().splitlines()]
     assert {line["step"] for line in logged if line["event"] == "step"} >= {"begin", "commit"}
     everything = lines.getvalue() + json.dumps(data) + "".join(span.to_json() for span in spans.get_finished_spans())
