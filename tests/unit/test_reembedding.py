@@ -114,3 +114,15 @@ def test_without_the_old_embedder_everything_is_embedded_again_when_next_used(tm
         assert memory.settle() == 10
         assert memory._services.store.vector_coverage() == {"hash-32": 20, "hash-48": 20}
         assert memory.settle() == 0
+
+
+def test_from_a_terminal(rhea_cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    talk(tmp_path / "rhea.db", 6)
+    monkeypatch.setattr("rhea.embed.SentenceTransformerEmbedder", lambda *_: HashEmbedder(48))
+    assert rhea_cli("db", "reembed", "--json").json == {"embedder": "hash-48", "turns": 6, "dropped": {}}
+    again = rhea_cli("db", "reembed", "--drop")
+    assert again.out.splitlines() == ["0 turns embedded by hash-48", "12 messages' vectors of hash-32 deleted"]
+    with Rhea(tmp_path / "rhea.db", embedder=HashEmbedder(48), settings=QUIET) as memory:
+        assert memory.store.vector_coverage() == {"hash-48": 12}
+        assert memory.store.embedder_names() == {"hash-48"}
+        assert "animal4" in str(memory.conversation("chat", user="ada").begin("Tell me about animal4.").messages)
