@@ -6,6 +6,7 @@ history. What an abandoned turn changed is undone, and the undoing is history to
 
 from __future__ import annotations
 
+from collections import namedtuple
 from collections.abc import Sequence
 from datetime import datetime
 
@@ -30,8 +31,8 @@ class InstructionRows:
         """Those of the conversation and the user's own (scope user), oldest first."""
         query = _ACTIVE if active_only else _ALL
         with self.database.read(owner) as connection:
-            found = query.run(connection, {"owner": owner, "conversation": conversation_id})
-            return [instruction_from(row) for row in found]
+            found = query.rows(connection, {"owner": owner, "conversation": conversation_id})
+        return [instruction_from(_Row(*row)) for row in found]
 
     def change_instructions(
         self, owner: OwnerId, conversation_id: int, changes: Sequence[InstructionChange], *, turn_id: int | None = None
@@ -242,6 +243,8 @@ def undo_changes(connection: Connection, owner: OwnerId, turn_id: int, at: datet
             )
 
 
+_Row = namedtuple("_Row", [column.name for column in instructions.c])  # type: ignore[misc]
+"""What the driver gives, by name."""
 # Asked in every turn, so built once.
 _KNOWN = (
     select(instructions)

@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Integer, Row, Select, Table, bindparam, false, or_, select
+from sqlalchemy import ColumnElement, Connection, Integer, Select, Table, bindparam, false, or_, select
 from sqlalchemy.dialects import postgresql, sqlite
 
 from rhea.errors import InvalidText
@@ -149,8 +149,8 @@ def _turn(head: tuple[Any, ...], said: list[Message]) -> TurnRecord:
     return TurnRecord(turn_id, conversation_id, position, _STATES[state], tuple(said), moment_from(created), digest)
 
 
-def instruction_from(row: Row[Any]) -> Instruction:
-    """One row of the instructions table."""
+def instruction_from(row: Any) -> Instruction:
+    """One row of the instructions table, its values under the columns' names."""
     return Instruction(
         id=row.id,
         text=row.text,
