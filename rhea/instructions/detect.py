@@ -35,7 +35,7 @@ _ONE_TIME = re.compile(
     re.I,
 )
 _REPLACES = re.compile(
-    r"\binstead\b|\bmake (?:that|those)\b|\bchange (?:that|it|the|my|this|from)\b|\b(?:let's|can we|could we) make (?:it|that)\b|\bmake it\b[^.!?]*\b(?:from now on|in future|every time)\b|\brather\b|\bon second thoughts?\b|\bactually\b|\bno longer\b|\bstattdessen\b|\bdoch lieber\b|\bmach(?:e)? daraus\b|\bnun doch\b|\bswitch(?:ing)? (?:to|from|over)\b|\bscratch that\b|\btoo (?:many|much|few|little|long|short)\b|\bzu (?:viele?|wenige?|lang|kurz)\b",
+    r"\binstead\b|\bmake (?:that|those)\b|\bchange (?:that|it|the|my|this|from)\b|\b(?:let's|can we|could we) make (?:it|that)\b|\bmake it\b[^.!?]*\b(?:from now on|in future|every time)\b|\brather\b|\bon second thoughts?\b|\bactually\b|\bno longer\b|\bstattdessen\b|\bstatt\b|\banstatt\b|\blieber\b|\bdoch lieber\b|\bmach(?:e)? daraus\b|\bnun doch\b|\bswitch(?:ing)? (?:to|from|over)\b|\bscratch that\b|\btoo (?:many|much|few|little|long|short)\b|\bzu (?:viele?|wenige?|lang|kurz)\b",
     re.I,
 )
 _STOPS = re.compile(
@@ -138,7 +138,11 @@ class _Pass:
         from rhea.instructions.topics import facets
 
         mine = {f.topic for f in facets(text)}
-        return any(mine & {f.topic for f in facets(old.text)} for old in self._active)
+        return any(
+            mine & {f.topic for f in facets(old.text)}
+            or (old.kind is InstructionKind.PREFERENCE and same_words(text, old.text) >= 0.5)
+            for old in self._active
+        )
 
     def _withdraws(self, reading: Reading) -> bool:
         text = reading.sentence.voice

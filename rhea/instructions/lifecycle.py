@@ -237,6 +237,11 @@ def _plain(text: str) -> str:
     return " ".join(re.findall(r"\w+", text.lower()))
 
 
+def _phrases(text: str) -> list[str]:
+    """What stands in quotation marks, in lower case."""
+    return [m.lower() for m in re.findall(r"[\"“„'‘«]([^\"”“'’»]{2,60})[\"”“'’»]", text)]
+
+
 def _best(text: str, active: Sequence[Instruction], nearness: NDArray[np.float32] | None) -> int | None:
     """The one active rule that an explicit replacement means; ``None`` when nothing is near enough."""
     mine = {f.topic for f in facets(text)}
@@ -244,6 +249,8 @@ def _best(text: str, active: Sequence[Instruction], nearness: NDArray[np.float32
     for k, old in enumerate(active):
         score = float(nearness[k]) if nearness is not None else 0.0
         score += 0.5 * same_words(text, old.text) + 0.5 * bool(mine & {f.topic for f in facets(old.text)})
+        if any(phrase in text.lower() for phrase in _phrases(old.text)):
+            score += 0.5  # it names what the old rule has in quotation marks
         scores.append(score)
     best = int(np.argmax(scores))
     return best if scores[best] >= 0.75 else None

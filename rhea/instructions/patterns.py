@@ -55,7 +55,7 @@ SIGNALS: dict[str, re.Pattern[str]] = {
         "from_now_on": (
             r"\bfrom (?:now|here|this (?:point|moment|message|time)|today|here on out|now on out)(?: on(?:wards?)?| forward|, on| out)?\b"
             r"|\b(?:going|moving) forward\b|\bhenceforth\b|\bhenceforward\b|\bhereafter\b|\bfrom here on\b|\bas of (?:now|today)\b"
-            r"|\b(?:my|your) next (?:\d+|two|three|four|five|six|seven|eight|nine|ten|few|couple of)(?: \w+)? (?:answers|replies|responses|messages|turns|questions|exchanges)\b|\bstarting (?:now|today|immediately|with your next|from (?:now|today))\b|\bfor future (?:reference|\w+)"
+            r"|\b(?:the|my|your) (?:next|following|coming) (?:\d+|two|three|four|five|six|seven|eight|nine|ten|few|couple of)(?: \w+)? (?:answers|replies|responses|messages|turns|questions|exchanges)\b|\bstarting (?:now|today|immediately|with your next|from (?:now|today))\b|\bfor future (?:reference|\w+)"
             r"|\bin (?:the )?future\b|\bfor good\b|\bpermanently\b|\bby default\b|\bas a (?:standing |general )?rule\b|\bin general\b"
             r"|\bfrom your next\b|\buntil (?:i|we|further|told|you hear|the end|tomorrow|tonight|next)\b|\bunless (?:i|told|otherwise)\b"
             r"|\bfor (?:the|my|your) next (?:\w+ )?(?:\w+ )?(?:answers|replies|responses|messages|turns|questions|exchanges)\b"
@@ -65,6 +65,7 @@ SIGNALS: dict[str, re.Pattern[str]] = {
             rf" (?:{_REPLY}|question i|questions? (?:that )?i|sentence you (?:write|say)|thing you (?:write|say)|time you (?:reply|answer|respond))\b"
             r"|\b(?:all|each|every one)(?: of)? your (?:suggestions?|recommendations?|explanations?)\b|\b(?:all|every|any)(?: \w+)? (?:suggestions?|recommendations?|explanations?) (?:that )?(?:you|i)\b"
             r"|\b(?:answer|reply to|respond to) (?:every|any|all)(?: single)?(?: of)?(?: my)? questions?\b(?! (?:below|above|in|from|on|at|of)\b)(?!\s*:)"
+            r"|\b(?:per|pro) (?:answer|reply|response|message|antwort|nachricht)\b"
             rf"|\ball my (?:questions|messages|requests|prompts)\b|\beverything you (?:write|say|send|tell|explain|give|answer|do|show)\b|\bwhatever i (?:ask|say|write|type|send|post|paste|enter|tell you|give you)\b"
             rf"|\bno matter (?:what|how|which|whether)\b"
         ),
@@ -80,28 +81,33 @@ SIGNALS: dict[str, re.Pattern[str]] = {
         "user_event": (
             r"\b(?:whenever|wherever|every ?time|each time|any ?time) (?:i|you|we|there|my|a|an|the)\b[^.!?]{2,80}?(?<!\bi)(?<!\bwe)(?<!\bit)(?<!\bthey)(?<!\byou)(?<!\bto)[ ,]+(?:then |please |just |always |only |simply |first |you (?:should|must|will|can) )*"
             r"(?:give|answer|reply|respond|tell|translate|correct|explain|add|include|use|write|show|say|ask|begin|start|end|list|make|keep|mention|remind|do|don't|do not|never|convert|check|put|state|name|number|assume|offer|leave|treat|repeat|point)\b"
+            r"|^should i (?:ever )?(?:ask|say|type|write|send|paste|forget|mention|make|get|use)\b[^.!?]{2,60}, "
             r"|^(?:\w+[,.!]? )?(?:when|if|once) (?:i|you) (?:ever |do |should )?(?:send|ask|say|type|write|paste|share|post|give|make|get|mention|misspell|use|forget|suggest|recommend|are (?:un|not )sure)\b[^.!?]{0,60}?(?: at any (?:point|time)| ever|, (?:then |please |just |always |only |simply |don't |never |you should ))"
         ),
         "always_never": (
             r"(?:^|[,;:.] ?|\b(?:please|and|but|also|then|to|must|should|will|can|could|would|do|shall|so|just|you|that|you'll|need you to) )"
             r"(?:always|never|at all times|under no circumstances|invariably|constantly|consistently|without exception)\b"
-            r"|\b(?:don't|do not|dont) (?:you )?ever\b|\bat all times\b|\bunder no circumstances\b|\bwithout exception\b|\bno exceptions\b|\bever again\b|\banymore\b|\bany more\b|\bany longer\b"
+            r"|\b(?:don't|do not|dont) (?:you )?ever\b|\bat all times\b|\bunder no circumstances\b|\bwithout exception\b|\bno exceptions\b|\b(?:always|never)[.!]*$|\bever again\b|\banymore\b|\bany more\b|\bany longer\b"
         ),
         "first_person_always": r"\bi(?:'ve| have| had| would| will|'ll|'m| am)? (?:always|never)\b|\b(?:he|she|they|it|people|we|who|which|that|there) (?:\w+ )?(?:always|never)\b",
         # whom it addresses
         "directive": (
             r"^(?:(?:also|and|but|so|ok(?:ay)?|hi|hello|hey|now|then|oh|btw|yes|no|well|thanks|great|next|alright|right|first|finally|additionally|plus)[,!.]* )*"
             r"(?:" + _VERBS + r")\b"
+            r"|\b(?:under no circumstances|at no point|at all times) (?:" + _VERBS + r")\b"
+            r"|^(?:\w+[,.!]? )?(?:only |just |exactly )?(?:one|two|three|four|five|six|ten|\d+) (?:short |long )?(?:sentences?|words?|lines?|paragraphs?|bullet points?|bullets)\b"
             r"|^(?:for|in|throughout|during) [^,.!?]{3,60}?(?<!\bi)(?<!\bwe)(?<!\bthey)(?<!\bto)(?<!\byou) (?:"
             + _VERBS
             + r")\b"
-            r"|^(?:[^,.!?]{3,80}[,:;] ?|(?:from (?:now|here) on|going forward|henceforth) )(?:" + _VERBS + r")\b"
+            r"|^(?:[^,.!?]{3,80}[,:;] ?(?:so |and |then |but )?|(?:from (?:now|here) on|going forward|henceforth) )(?:"
+            + _VERBS
+            + r")\b"
             r"|\b(?:please|kindly)\b|\byou (?:must|should|may only|can only|need to|have to|will|are to|ought to|shall|are not|shouldn't|mustn't|can't|cannot|won't|may not|must not|should not|will not)\b"
             r"|\bi(?:'d| would| want| need|'ll need| expect| ask| wish| prefer)(?: \w+)? (?:like|love|prefer|want|appreciate|you)\b(?: it)?(?: if)?(?: you)?"
-            r"|\bmake (?:it|that|those|them)\b|\byou (?:always |never |only |just |then )*(?:answer|reply|respond|translate|write|speak|talk|act|give|tell|correct|explain|ask|say|list|summari[sz]e|rate|convert|play)\b|\b(?:can|could|would|will) you (?:please |kindly |always |also |only |just |not )*\w+|\bmake sure\b|\bi want (?:you|your|all|every|only|no)\b|\byour \w+ (?:should|must|need)\b"
+            r"|\bmake (?:it|that|those|them|your|all|every|each)\b|\bis (?:enough|plenty|sufficient)\b|\bat most\b|\bmax(?:imum)?\b|\byou (?:always |never |only |just |then )*(?:answer|reply|respond|translate|write|speak|talk|act|give|tell|correct|explain|ask|say|list|summari[sz]e|rate|convert|play)\b|\b(?:can|could|would|will) you (?:please |kindly |always |also |only |just |not )*\w+|\bmake sure\b|\bi want (?:you|your|all|every|only|no)\b|\byour \w+ (?:should|must|need)\b"
             r"|\b(?:should|must|need to|have to|are to|may) (?:all |always |never |not |only )?(?:be|have|start|begin|end|contain|include|use|stay|fit|come|read|follow|remain|mention|sound)\b"
         ),
-        "question": r"\?\s*[\"')\]]*$|\?(?=\d|[A-Z])",
+        "question": r"(?<!\bok)(?<!\bokay)(?<!\balright)(?<!, right)(?<!\bdeal)(?<!\bremember)(?<!\bgot it)(?<!\bunderstood)(?<!, ja)(?<!, gut)\?\s*[\"')\]]*$|\?(?=\d|[A-Z])",
         "why_question": r"^(?:\w+[,!]? )?(?:why|how|what|which|who|when|where|is|are|do|does|did|should|am|was|were|has|have|isn't|aren't|don't|doesn't|warum|wieso|wie|was|welche\w*|wer|wann|wo|ist|sind|soll|sollte)\b.*\?",
         "reported": r"\b(?!i\b|you\b|we\b)\w+ (?:said|says|told|tells|wrote|writes|asked|asks|states|stated|insists|insisted|demands|demanded|claims|claimed|thinks)\b|\b(?:decided|agreed|announced|heard|learned|learnt|read|promised) that\b(?!.*\byou)|\b(?:sagte|sagt|schrieb|schreibt|meinte|verlangt)\b(?! ich)",
         "can_you": r"(?:^|[,;:.!] ?|\b(?:and|so|please|then|ok|okay|but|also|hi|hey|hello|now|well|thing|favou?r|request) )(?:can|could|would|will) you\b|(?:^|[,;:.!] ?)(?:can|could|shall|may) we\b|\bwould you mind\b|\b(?:kannst|könntest|würdest) du\b|\b(?:können|könnten|würden) sie\b",
@@ -134,7 +140,7 @@ SIGNALS: dict[str, re.Pattern[str]] = {
             r"post|list|table|paper|sentence|title|translation|code|function|document|resume|version|draft|ad|pitch|description|plan|itinerary|speech|information|explanation|findings|points|last \w+|previous \w+|dialogue|dialog|rap|lyrics|report)\b"
             r"|\b(?:make|keep|turn|rewrite|shorten|expand|change|translate|convert|put|summari[sz]e|rephrase|redo|repeat|simplify|explain|do|try|say) (?:it|this|that|them|these|those|the above)\b(?! in mind)|\bfor (?:this|that) (?:task|e-?mail|text)\b"
         ),
-        "task": rf"^(?:(?:please|kindly|now|then|also|and|so|ok(?:ay)?|hi|hello|hey|next|great|thanks|finally|first|could you|can you|would you|will you|i want you to|i need you to|i'd like you to|help me|let's)[,!.]* )*(?:please )?(?:{_MAKE}|need|sum up|break down|break it|look up|walk me through|get me)\b(?!(?<=\bwrite) (?:in|like|as|with|without|to me)\b)(?! (?:your|all your|every|each|all|my) (?:\w+ ){{0,2}}(?:{_REPLY}|questions))|^(?:i )?(?:just )?(?:need|want) (?:to (?:know|fix|learn|find|get|understand|see)|some|help|advice|tips|quick|a (?:quick|short|list|few))\b|\bplease (?:compare|calculate|compute|solve|classify|extract|find|translate|summari[sz]e|rewrite|write|draft|create|generate|design|brainstorm|describe|discuss)\b(?! (?:to me|with me|in|like|as)\b)|^(?:\w+[,!]? )?(?:ask|quiz|test) me (?:about|on|something|some|an?|one|two|three|five|ten|\d+|for)\b",
+        "task": rf"^(?:(?:please|kindly|now|then|also|and|so|ok(?:ay)?|hi|hello|hey|next|great|thanks|finally|first|could you|can you|would you|will you|i want you to|i need you to|i'd like you to|help me|let's|only|just)[,!.]* )*(?:please )?(?:only |just )?(?:{_MAKE}|need|sum up|break down|break it|look up|walk me through|get me)\b(?!(?<=\bwrite) (?:in|like|as|with|without|to me)\b)(?! (?:your|all your|every|each|all|my) (?:\w+ ){{0,2}}(?:{_REPLY}|questions|examples|explanations|suggestions|sentences))|^(?:i )?(?:just )?(?:need|want) (?:to (?:know|fix|learn|find|get|understand|see)|some|help|advice|tips|quick|a (?:quick|short|list|few))\b|\bplease (?:compare|calculate|compute|solve|classify|extract|find|translate|summari[sz]e|rewrite|write|draft|create|generate|design|brainstorm|describe|discuss)\b(?! (?:to me|with me|in|like|as)\b)|^(?:\w+[,!]? )?(?:ask|quiz|test) me (?:about|on|something|some|an?|one|two|three|five|ten|\d+|for)\b",
         "makes_text": rf"\b{_MAKE}\b (?:me |us |up |out )?(?:a|an|the|this|that|some|two|three|four|five|ten|\d+|my|another|one|his|her|our|their) (?:[\w'’-]+ ){{0,6}}{_TEXTS}\b",
         # roles
         "role": (
@@ -154,9 +160,9 @@ SIGNALS: dict[str, re.Pattern[str]] = {
             r"against|opposed|strongly|fan of|fond of|passionate about|color-?blind|colour-?blind|picky|committed to|kosher|muslim|keto|hooked on|partial to|night owl|morning person|early bird|pacifist|minimalist|introvert)\b"
             r"|\bi (?:have|'ve got|suffer from|follow|keep|live with|possess|hold|harbor) (?:\w+ ){0,4}(?:aversion|allergy|allergies|phobia|fear|dislike|distaste|preference|intolerance|disdain|hatred|passion|love|diet|interest|sensitivity|condition|commitment|asthma|kosher|halal|arachnophobia|vertigo|objection)\b"
             r"|\bi(?:'d| would) (?:much |rather|always |really )*(?:rather|prefer)\b(?! (?:something|some|one|that|this|it|an?|the|to (?:know|hear|see|learn|read|get|have|start|focus))\b)|\bi (?:work|learn|focus|function|think|sleep|concentrate|perform|study) best\b|\bi (?:need|require) (?:\w+ )+(?:due to|because of|for medical|for my (?:health|back|knees?|eyes|condition|allerg\w+|asthma|disability|religion|faith|beliefs))\b|\b(?:because of|due to|with) my \w+(?: \w+)?,? i (?:need|require|can't|cannot|must|have to)\b|\bi find (?:\w+ ){1,6}(?:boring|overwhelming|too|unappealing|distracting|stressful|annoying|tedious|demotivating|uncomfortable|off-putting|unpleasant)\b"
-            r"|\bmakes? me (?:uncomfortable|sick|anxious|nauseous|nervous|ill|dizzy)\b|\bi(?:'m| am) not (?:a |an |really |very |at all |much )*(?:fan|interested|into|keen|fond|comfortable|drawn|big)\b|\bnot my (?:thing|cup of tea|style)\b|\bmy (?:favou?rite|preferred|go-to) \w+ (?:\w+ )?(?:is|are)\b"
+            r"|^(?!(?:this|that|it|he|she|they|you|these|those)\b)[\w'-]+(?: [\w'-]+){0,3} (?:scare|frighten|terrify|terrifie|disgust|gross|stress)s? me(?: out)?\b|\bmakes? me (?:uncomfortable|sick|anxious|nauseous|nervous|ill|dizzy)\b|\bi(?:'m| am) not (?:a |an |really |very |at all |much )*(?:fan|interested|into|keen|fond|comfortable|drawn|big)\b|\bnot my (?:thing|cup of tea|style)\b|\bmy (?:favou?rite|preferred|go-to) \w+ (?:\w+ )?(?:is|are)\b"
         ),
-        "like": r"\bi (?:\w+ly |really |also |just |do )*(?:love|like|enjoy|adore|favou?r|value|appreciate)\b",
+        "like": r"\bi(?:'ve| have)? (?:come to |learned to |learnt to |grown to |started to |begun to |now )?(?:\w+ly |really |also |just |do )*(?:love|like|enjoy|adore|favou?r|value|appreciate)\b",
         "about_reply": (
             r"\bi (?:[\w']+ ){0,3}(?:like|love|hate|dislike|prefer|understand|want|agree|see|enjoy|mind|need|get|remember|think|believe|know)(?: with| about| of)? "
             r"(?:this|that|it|your|these|those|them|what you|how you|the (?:\w+ )?(?:first|second|third|last|previous|new|other|answer|reply|response|tone|style|ending|title|part|version|one|way you|way it|idea|paragraph|sentence|opening|word|result|story|poem|image|picture)s?)\b"
@@ -175,7 +181,7 @@ SIGNALS: dict[str, re.Pattern[str]] = {
             r"^(?:(?:bitte|und|also|ok(?:ay)?|hallo|hi|ja|nein|so|dann|übrigens|außerdem|noch etwas|ach ja|danke)[,!.:]* )*(?:bitte |ab jetzt |ab sofort |von jetzt an |künftig |in zukunft )*(?:antworte|antworten sie|schreib\w*|sprich|sprechen sie|rede|benutze?|benutzen|verwende|verwenden|vermeide|nenn\w*|halte?|"
             r"beginne?|beende?|fang|sei|seien sie|gib|geben sie|erwähne|erkläre?|nutze?|füge|lass|duze|sieze|spiel\w*|tu so|stell dir|verhalte?|rede|denk|formuliere?|fasse|mach|zeig|verzichte)\b"
             r"|, (?:dann |bitte )?(?:antworte|nenne|schreib|gib|benutze|verwende|sag|erkläre|zeig|beginne|frag|mach|liste)\w*\b"
-            r"|\bbitte\b|\bdu (?:sollst|solltest|musst|darfst|bist|wirst)\b|\b(?:dürfen|sollen|müssen) es\b|\b(?:sollst|solltest|musst|darfst|bist|wirst) du\b|\bsie (?:sollen|sollten|müssen|dürfen|sind)\b|\bich möchte, dass\b|\bich will, dass\b"
+            r"|\bbitte\b|\bdu (?:sollst|solltest|musst|darfst|bist|wirst)\b|\b(?:dürfen|sollen|müssen) es\b|\b(?:sollst|solltest|musst|darfst|bist|wirst) du\b|\bsie (?:sollen|sollten|müssen|dürfen|sind)\b|^kein\w* \w+|^(?:ab jetzt|ab sofort|ab heute|künftig|in zukunft|von nun an)(?: \w+){0,2} (?:lieber|nur|kein\w*|in|auf|mit|ohne)\b|\b(?:reicht|genügt)\b|\bich möchte, dass\b|\bich will, dass\b"
         ),
         "de_style": r"\b(?:antworte|antworten|antwort|schreib\w*|sprich|rede|sprechen)(?: sie)?(?: mir)?(?: bitte)?(?: immer| nur| stets| künftig| ausschließlich)?(?: auf| in| wie| als| mit| ohne| kurz| knapp)\b|\bnenn\w* mich\b|\b(?:duze|sieze) mich\b|\bhalte? (?:deine|alle|die) antworten\b|\bsprich mich\b",
         "de_preference": (

@@ -17,17 +17,17 @@ __all__ = ["Withdrawal", "withdrawals", "withdrawn"]
 _CUES = re.compile(
     r"\b(?:you can|you may|you're free to|you are free to|feel free to|it's (?:ok|okay|fine) to|it is (?:ok|okay|fine) to|i don't mind (?:if you|you)|go ahead and|please) (?P<again>[^.!?]*?)\b(?:again|once more|after all|from now on again)\b"
     r"|\b(?:you can|you may|you're free to|feel free to|it's (?:ok|okay|fine) to) (?P<may>stop|drop|quit|forget|ignore|skip|leave out|leave (?:it|them|that|those|these) out|do without)\b(?P<maywhat>[^.!?]*)"
-    r"|\b(?:forget|disregard|ignore|drop|scrap|cancel|lift|undo|withdraw|revoke|remove|discard|never mind|nevermind|take back|ditch|abandon|lose|retire|delete|overrule|end|suspend|scratch|strike|skip|nix)\b(?: about| with)? (?P<drop>(?:the|that|this|my|what|everything|both|all|any|about|those|these|your|our|being|using)\b[^.!?]*)"
-    r"|\b(?:you )?(?:no longer (?:need|have) to|(?:don't|do not|needn't) (?:need to |have to )?(?P<nowhat>[^.!?]*?) (?:anymore|any more|any longer)|no need to|there's no need to|you needn't)\b(?P<need>[^.!?]*)"
-    r"|\b(?:leave|skip|drop|cut|ditch|lose|stop) (?P<them>it|them|those|these)\b(?: out)?(?: now|,? please| from now on| from here on)*[.! ]*$"
+    r"|\b(?:forget|disregard|ignore|drop|scrap|cancel|lift|undo|withdraw|revoke|remove|discard|never mind|nevermind|take back|ditch|abandon|lose|retire|delete|overrule|end|suspend|scratch|strike|skip|nix|take off|take away|waive|relax|take back|kill)\b(?: about| with)? (?P<drop>(?:the|that|this|my|what|everything|both|all|any|about|those|these|your|our|being|using)\b[^.!?]*)"
+    r"|\b(?:you )?(?:no longer (?:need|have) to|(?:don't|do not|needn't) (?:need to |have to )?(?P<nowhat>[^.!?]*?) (?:anymore|any more|any longer)|no need (?:to|for)|there's no need (?:to|for)|you needn't)\b(?P<need>[^.!?]*)"
+    r"|\b(?:leave|skip|drop|cut|ditch|lose|stop) (?P<them>it|that|this|them|those|these)\b(?: out)?(?: now|,? please| from now on| from here on)*[.! ]*$"
     r"|\b(?:no longer|not)\b (?P<nolonger>[^.!?]*?)(?: anymore| any more| any longer)?[.!]?$"
     r"|^(?:ok(?:ay)?[,.!]? |please |now |and |so |alright[,.]? |thanks[,.!]? )*stop (?P<stop>(?:with |being |doing |using |talking |speaking |writing |answering |replying |responding |acting |calling |adding |ending |starting |saying |pretending |making |giving |the |that |it |all )[^.!?]*)"
     r"|\b(?:enough (?:with|of)|i'm (?:done|tired|bored|fed up) (?:with|of)|i am (?:done|tired) (?:with|of)|that's enough|let's (?:drop|stop|end|quit)) (?P<enough>[^.!?]*)"
     r"|\b(?P<plain>(?:plain|normal|regular|usual|ordinary) (?:answers?|replies|style|text|mode|talk|english|voice))\b[^.!?]*\b(?:again|from now on|now)\b|\b(?:back to|return to|go back to|resume) (?P<normal>(?:normal|your (?:normal|usual|regular|own)|regular|usual|yourself|default|how you)[^.!?]*)|\b(?:answer|talk|speak|write|reply|respond|be) (?P<normally>normally|yourself|regularly|as usual|like (?:you )?normal\w*)\b"
-    r"|\b(?:i|we)(?:'m| am)? (?P<iagain>[^.!?]*?)\b(?:again|these days|after all|now)[.!]?$|\bich (?P<de_iagain>[^.!?]*?\bwieder\b[^.!?]*)"
+    r"|\b(?:i|we)(?:'m|'ve| am| have)? (?P<iagain>[^.!?]*?)\b(?:again|these days|after all|now)[.!]?$|\bich (?P<de_iagain>[^.!?]*?\bwieder\b[^.!?]*)"
     r"|\b(?:doesn't|does not|don't|no longer) (?P<applies>appl(?:y|ies)|counts?|hold|matters?)\b"
     r"|\b(?:vergiss|ignorier\w*|streich\w*|lass) (?P<de_drop>(?:das|die|den|was|meine|alle|bitte|diese)\b[^.!?]*)|\b(?:du (?:kannst|darfst)|sie (?:können|dürfen)) (?P<de_again>[^.!?]*\b(?:wieder|aufhören)\b[^.!?]*)|\bdu (?:musst|brauchst) (?P<de_need>[^.!?]*\b(?:nicht|kein\w*)\b[^.!?]*\bmehr\b[^.!?]*|nicht mehr [^.!?]*)"
-    r"|\bhör(?:e)?(?: bitte)? (?:jetzt )?auf(?: mit| damit)?,? ?(?P<de_stop>[^.!?]*)|\b(?:genug|schluss) (?:mit|von) (?P<de_enough>[^.!?]*)|\b(?P<de_nomore>[^.!?]*) gilt nicht mehr\b|\bsei wieder (?P<de_normal>normal|du selbst)|\b(?:antworte|rede|sprich|schreib\w*)(?: bitte)? wieder (?:ganz |völlig |bitte )*(?P<de_normally>normal|wie (?:sonst|vorher|früher))",
+    r"|\bhör(?:e)?(?: bitte)? (?:jetzt )?auf(?: mit| damit)?,? ?(?P<de_stop>[^.!?]*)|\b(?:genug|schluss) (?:mit|von) (?P<de_enough>[^.!?]*)|\b(?P<de_nomore>[^.!?]*) gilt nicht mehr\b|\b(?P<de_normal>normal\w*\b[^.!?]*\bwieder|wieder\b[^.!?]*\bnormal)\w*|\bsei wieder (?P<de_self>du selbst)|\b(?:antworte|rede|sprich|schreib\w*)(?: bitte)? wieder (?:ganz |völlig |bitte )*(?P<de_normally>normal|wie (?:sonst|vorher|früher))",
     re.I,
 )
 _LIFTS = re.compile(
@@ -38,11 +38,11 @@ _LIFTS = re.compile(
 )
 """Allows what a rule forbids; what the rule is about stands in the groups."""
 _ENDS = re.compile(
-    r"(?P<off>[^.!?,;]{3,60}?)\b(?:is|are) (?:now )?(?:off|over|void|cancelled|canceled|gone|obsolete|lifted|off the table|history)\b[.! ]*$|(?P<unneeded>[^.!?,;]{3,60}?)\b(?:is|are|isn't|aren't)(?: not| no longer| really)* (?:necessary|needed|required|wanted)\b(?: anymore| any more| any longer| now)*[.! ]*$"
+    r"(?P<off>[^.!?,;]{3,60}?)\b(?:is|are) (?:now )?(?:off|over|void|cancelled|canceled|gone|obsolete|lifted|off the table|history)\b[.! ]*$|(?:\bonly )?(?P<go>[^.!?,;]{3,60}?)\b(?:has|have|needs|need|can|must) (?:to )?go\b[.! ]*$|(?P<unneeded>[^.!?,;]{3,60}?)\b(?:is|are|isn't|aren't)(?: not| no longer| really)* (?:necessary|needed|required|wanted)\b(?: anymore| any more| any longer| now)*[.! ]*$"
     r"|\b(?:can|may) be (?P<aslong>as \w+ as) you (?:like|want|wish|please)\b|(?P<whatever>\b(?:whatever|however|whichever|any)\b[^.!?]*)\byou (?:like|want|wish|please)\b"
     r"|\b(?:you can|you may|let's|we can|feel free to) (?:go |switch |change |move )?(?P<back>back to [^.!?]*)"
     r"|^(?:\W*(?:ok(?:ay)?|please|pls|and|but|so|now|ugh|right)[,. ]+)*(?:no more|quit|cease|cut out|lay off|enough with)(?: with)? (?P<nomore>[^.!?]*)"
-    r"|(?P<de_unneeded>[^.!?,;]{2,60}?)\b(?:brauchst|musst|sollst) du (?:\w+ )*nicht mehr\b|(?P<de_leave>[^.!?,;]{2,60}?)\bkannst du (?:\w+ )*(?:weglassen|lassen|streichen|vergessen|sparen)\b|\blass (?P<de_let>[^.!?]*) (?:weg|sein|bleiben)\b|\bkeine? (?P<de_nomore>[^.!?]*) mehr\b|(?P<de_not>[^.!?,;]{2,60}?)\b(?:ist|sind) nicht mehr (?:nötig|notwendig)\b",
+    r"|(?P<de_unneeded>[^.!?,;]{2,60}?)\b(?:brauchst|musst|sollst) du (?:\w+ )*nicht mehr\b|(?P<de_leave>[^.!?,;]{2,60}?)\bkannst du (?:\w+ )*(?:weglassen|lassen|streichen|vergessen|sparen)\b|\blass (?P<de_let>[^.!?]*) (?:weg|sein|bleiben)\b|\bkeine? (?P<de_nomore>[^.!?]*) mehr\b|(?P<de_back>[^.!?,;]{3,60}?)\bnehme ich zurück\b|(?P<de_not>[^.!?,;]{2,60}?)\b(?:ist|sind) nicht mehr (?:nötig|notwendig)\b",
     re.I,
 )
 """Ends what a rule asks for."""
@@ -81,6 +81,18 @@ class Withdrawal:
     firm: bool = True
     before: str = ""
     polarity: str = ""
+    again: bool = False
+    """It allows something again, which a rule that allows one thing alone has ruled out."""
+
+
+_LIMIT = re.compile(r"\b(?:only|nothing but|just|exclusively|solely|nur|ausschließlich|nichts als)\b", re.I)
+_MEANT = {"vegetarian": " meat fish", "vegan": " meat fish dairy eggs milk cheese", "teetotal": " alcohol wine beer", "vegetarier": " fleisch fisch", "veganer": " fleisch fisch milch käse eier"}  # fmt: skip
+
+
+def _implied(rule: str) -> str:
+    """What a preference rules out without naming it."""
+    low = rule.lower()
+    return "".join(words for name, words in _MEANT.items() if name in low)
 
 
 def withdrawals(voice: str, text: str) -> list[Withdrawal]:
@@ -117,12 +129,12 @@ def _plain_withdrawal(low: str, text: str) -> Withdrawal | None:
         return None
     about = " ".join(groups.values()).strip()
     before = text[: match.start()].strip() if _PRONOUN.match(about) else ""
-    normal = bool({"normal", "normally", "de_normal", "de_normally"} & set(groups)) or bool(
+    normal = bool({"normal", "normally", "de_normal", "de_self", "de_normally"} & set(groups)) or bool(
         _NORMAL.search(about) and len(about.split()) <= 4
     )
     everything = bool(_EVERYTHING.search(low)) and not re.search(r"\babout (?!me\b|it\b)\w+|\bzu[rm]? \w+", about)
     firm = not ({"iagain", "de_iagain", "stop", "nolonger", "nowhat", "de_stop"} & set(groups))
-    return Withdrawal(about, everything, normal, firm, before)
+    return Withdrawal(about, everything, normal, firm, before, again="again" in groups or "de_again" in groups)
 
 
 def withdrawn(
@@ -142,7 +154,7 @@ def withdrawn(
     if _BOTH.search(meant.about):
         return list(active[-2:]), ""
     if content_words(meant.before):
-        ended, note = _about(replace(meant, about=meant.before), active, nearness)
+        ended, note = _about(replace(meant, about=meant.before), active, nearness, _MATCH / 3)
         if ended:
             return ended, note
     if _LAST.match(meant.about):
@@ -151,23 +163,26 @@ def withdrawn(
 
 
 def _about(
-    meant: Withdrawal, active: Sequence[Instruction], nearness: NDArray[np.float32] | None
+    meant: Withdrawal, active: Sequence[Instruction], nearness: NDArray[np.float32] | None, match: float = _MATCH
 ) -> tuple[list[Instruction], str]:
-    """The active rules that govern what is withdrawn."""
+    """The active rules that govern what is withdrawn; ``match`` is the share of words that they have in common."""
     topics = {f.topic for f in facets(meant.about)}
     length = {"sentences", "words", "paragraphs", "characters", "lines", "detail"}
     hits = []
     for k, old in enumerate(active):
-        words = same_words(meant.about, old.text)
+        words = same_words(meant.about, old.text + _implied(old.text))
         governed = {f.topic for f in facets(old.text)}
         shared = topics & governed or (length & governed if "detail" in topics else set())
         near = float(nearness[k]) if nearness is not None else 0.0
         score = max(words, 0.9 if shared else 0.0) + 0.3 * near
-        if words >= _MATCH or shared or near >= _NEAR:
+        if words >= match or shared or near >= _NEAR:
             hits.append((score, old))
     if hits:
         best = max(score for score, _ in hits)
         return [old for score, old in hits if score >= best - 0.25], ""
+    limits = [i for i in active if _LIMIT.search(i.text)]
+    if meant.again and len(limits) == 1:
+        return limits, ""
     if meant.normal:
         manners = [i for i in active if i.kind == "role" or _MANNER & {f.topic for f in facets(i.text)}]
         roles = [i for i in manners if i.kind == "role"] or manners or (list(active) if len(active) == 1 else [])

@@ -134,6 +134,8 @@ def _verdict(sentence: Sentence, signs: frozenset[str], others: frozenset[str]) 
         return False, "a question"
     if "reported" in signs:
         return False, "somebody else's words"
+    if _plainly_asks(signs) and not signs & (_DURATION | _PREFERS | {"address"}):
+        return False, "a question"
     orders = bool(signs & _ORDER)
     if "first_person_always" in signs:
         signs -= {"always_never"}

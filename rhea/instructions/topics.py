@@ -65,6 +65,10 @@ _CODE = (
 )
 
 
+_NAMED = re.compile(
+    r"\b(?:(?:[Aa]nswer|[Rr]eply|[Rr]espond|[Ss]peak|[Tt]alk|[Aa]ct|[Bb]ehave|[Ww]rite|[Pp]ose|[Ss]prich|[Rr]ede|[Aa]ntworte)(?: to me)? (?:as|like|wie|als)|[Bb]e|[Yy]ou are|[Yy]ou're|[Pp]retend to be|[Pp]lay|[Dd]u bist) (?:now |ab jetzt )?((?:[A-Z][\w.'-]+ ?){1,3})"
+)
+"""A persona by its name: "answer as Sherlock Holmes"."""
 _TONE_WORD = re.compile(
     r"\b(?:friendly|formal|polite|short|human),? (?=(?!(?:tone|style|way|manner|language|voice|register|and|or|but|answers?|repl\w+|sentences?|lists?)\b)\w+)"
 )
@@ -74,7 +78,7 @@ _TONE_WORD = re.compile(
 def facets(text: str) -> list[Facet]:
     """Everything that ``text`` governs, most specific first; empty when nothing is recognised."""
     low = text.lower().replace("’", "'")
-    found = [*_counts(low), *_named(low), *_switches(low), *_quoted(text)]
+    found = [*_counts(low), *_named(low), *_switches(low, text), *_quoted(text)]
     return list(dict.fromkeys(found))
 
 
@@ -134,7 +138,7 @@ def _named(low: str) -> list[Facet]:
     return found
 
 
-def _switches(low: str) -> list[Facet]:
+def _switches(low: str, text: str) -> list[Facet]:
     """Topics that are either wanted or not, and letter case."""
     found = []
     for topic, names in {
@@ -166,19 +170,13 @@ def _switches(low: str) -> list[Facet]:
         low,
     )
     persona = persona or german
-    named = (
-        re.search(
-            r"\b(?:as|like|persona of|pretend to be|you are|you're|be|du bist|wie|als) ((?:[A-Z][\w.'-]+ ?){1,3})", low
-        )
-        if not persona
-        else None
-    )
+    named = None if persona else _NAMED.search(text)
     if persona and not re.search(
         r"\b(?:you are|you're) (?:a |an |the )?(?:\w+ly )?(?:right|wrong|great|welcome|best|good)\b", low
     ):
         found.append(Facet("persona", persona.group(1).strip()))
     elif named:
-        found.append(Facet("persona", named.group(1).strip()))
+        found.append(Facet("persona", named.group(1).strip().lower()))
     elif re.search(r"\b(?:persona|in character|role-?play|pirate|butler)\b", low):
         found.append(Facet("persona", ""))
     return found

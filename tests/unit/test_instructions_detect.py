@@ -231,7 +231,7 @@ def test_a_judge_decides_what_patterns_and_head_leave_open() -> None:
         asked.append(sentence)
         return True
 
-    text = "Something with fewer adjectives would suit me, generally speaking."
+    text = "Plain words suit me best."
     found = InstructionDetector(SentenceTransformerEmbedder(), judge).detect(text, ())
     assert [c.text for c in found.changes] == asked == [text]
 
