@@ -12,13 +12,16 @@ from rhea.cli.app import app, reported
 from rhea.cli.options import DEFAULT_CONVERSATION, Budget, Conversation, Database, Json, User, opened, quiet
 
 if TYPE_CHECKING:
+    from rhea.compress.lazy import MemoryTokens
     from rhea.embed import Embedder
     from rhea.models.base import ChatModel
 
-__all__ = ["ECHO", "at_a_terminal", "chat", "choose_model", "default_embedder", "load"]
+__all__ = ["ECHO", "TEXT", "at_a_terminal", "chat", "choose_compressor", "choose_model", "default_embedder", "load"]
 
 ECHO = "echo"
 """The `--model` that needs no model."""
+TEXT = "text"
+"""The `--compressor` that makes no memory tokens."""
 
 
 @app.command()
@@ -49,6 +52,14 @@ def chat(
     temperature: Annotated[
         float, typer.Option(metavar="T", min=0.0, help="0 takes the likeliest words; above, replies vary.")
     ] = 0.0,
+    compressor: Annotated[
+        str | None,
+        typer.Option(
+            metavar="DIR",
+            help="Compressor whose memory tokens stand for older replies; `text` for digests alone.",
+            show_default="the one that ships for the packaged model",
+        ),
+    ] = None,
     recall: Annotated[
         str, typer.Option(metavar="WHERE", help="Recall past turns of this `conversation`, or of all of the `user`'s.")
     ] = "conversation",
@@ -66,10 +77,13 @@ def chat(
         settings: dict[str, Any] = {"recall": recall} | ({"budget": budget} if budget is not None else {})
         chosen = choose_model(model, base_url=base_url, tokenizer=tokenizer, reserve=reserve, temperature=temperature)
         embedder = default_embedder()
-        parts = {"model": chosen, "embedder": embedder, "settings": Settings(**settings)}
+        smaller = choose_compressor(compressor, chosen, packaged=model is None)
+        parts = {"model": chosen, "embedder": embedder, "compressor": smaller, "settings": Settings(**settings)}
         with opened(database, create=True, **parts) as memory:
             talk = memory.conversation(conversation, user=user)
             load(chosen, embedder, show=interactive)
+            if smaller is not None and not smaller.ready():
+                typer.echo(f"rhea: older replies will be text digests: {smaller.problem}", err=True)
             if interactive:
                 from rhea.cli.chat_terminal import Terminal, line_reader
                 from rhea.cli.drawing import make_console
@@ -118,6 +132,28 @@ def choose_model(
     # the packaged model is very small: undisturbed, its likeliest next word is soon the one it said before
     penalty = 1.1 if name is None else 1.0
     return TransformersModel(name, sampling=sampling, reserve=reserve, repetition_penalty=penalty)
+
+
+def choose_compressor(option: str | None, model: ChatModel, *, packaged: bool) -> MemoryTokens | None:
+    """Memory tokens as asked for, or those that ship where the model is the packaged one; else ``None``.
+
+    Raises:
+        SettingsError: a folder is named, but the model cannot read memory tokens.
+    """
+    from rhea.models.base import reads_memory
+
+    if option == TEXT or (option is None and not packaged):
+        return None
+    if not reads_memory(model):
+        if option is None:
+            return None
+        from rhea.errors import SettingsError
+
+        raise SettingsError(f"--compressor needs a model that runs here: {model.name} cannot read memory tokens")
+    from rhea.compress.lazy import MemoryTokens
+    from rhea.models.transformers import TransformersModel
+
+    return MemoryTokens(model, option) if isinstance(model, TransformersModel) else None
 
 
 def at_a_terminal() -> bool:

@@ -3,12 +3,13 @@
 ::
 
     system     instructions, placed there on request   stable: a server's prefix cache keeps it
-    user       ┐ recent: the last exchange,
-    assistant  ┘ as real messages
+    user       ┐ past turns whose replies are memory tokens, where the model reads such,
+    assistant  ┘ and the last exchange, as real messages
     user         background: past turns in time order, marked as such
                  instructions                          measured: nearness to the question decides
+                 requests that the question goes on with
                  the question
-                 rules and roles once more             what stands last counts most
+                 rules, roles, and what was asked of this reply, once more: what stands last counts most
 
 Instructions and question are fixed first; recall gets what is left. The sum is then counted on the rendered
 prompt, and the least valuable episodes go until it fits. Paper: Priority attention.
@@ -16,12 +17,13 @@ prompt, and the least valuable episodes go until it fits. Paper: Priority attent
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 
 from rhea.errors import BudgetTooSmall, InstructionsExceedBudget
 from rhea.instructions.in_force import render_question, render_system
-from rhea.models.base import TokenCounter
+from rhea.instructions.piece import constraints, fewer
+from rhea.models.base import TokenCounter, reads_memory
 from rhea.recall.plan import RecallPlan
 from rhea.recall.render import Part, PlannedEpisode, render_background
 from rhea.recall.traces import pack_scores
@@ -33,6 +35,8 @@ BACKGROUND_TITLE = "Background from earlier in this conversation:"
 USER_BACKGROUND_TITLE = "Background from earlier conversations and this one:"
 _MARGIN = 4
 """Tokens kept back for what joining texts may add at their seams."""
+_REQUESTS_SHARE = 0.25
+"""Part of the budget that requests which the question goes on with may take."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +45,8 @@ class Assembled:
 
     messages: list[ChatMessage]
     context: Context
+    memory: Mapping[int, int] = field(default_factory=dict)
+    """Index of a message → the turn whose memory tokens stand for its text."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +54,7 @@ class _Draft:
     messages: list[ChatMessage]
     sections: dict[str, int]
     tokens: int
+    memory: dict[int, int]
 
     @property
     def remembered(self) -> int:
@@ -79,6 +86,7 @@ def assemble(
     counter: TokenCounter,
     recall_budget: int | None = None,
     notes: Sequence[str] = (),
+    earlier: Sequence[TurnRecord] = (),
 ) -> Assembled:
     """Build the messages of one turn.
 
@@ -92,14 +100,20 @@ def assemble(
         counter: counts with the attached model's tokenizer, or the fallback.
         recall_budget: most tokens for background and recent together; ``None`` for all that is left.
         notes: doubts worth telling in the trace.
+        earlier: turns whose requests the question goes on with, in order; dropped where there is no room.
 
     Raises:
         InstructionsExceedBudget: question and instructions alone are over the limit.
     """
 
     def draft(background: Sequence[PlannedEpisode], recent: Sequence[PlannedEpisode], days: bool) -> _Draft:
-        return _draft(record, kept, background, recent, days=days, placement=placement, counter=counter)
+        return _draft(record, kept, requests, background, recent, days=days, placement=placement, counter=counter)
 
+    def fits(requests: Sequence[TurnRecord]) -> bool:
+        alone = _draft(record, kept, requests, (), (), days=False, placement=placement, counter=counter)
+        return alone.tokens <= limit and alone.sections.get("requests", 0) <= limit * _REQUESTS_SHARE
+
+    requests: Sequence[TurnRecord] = next(filter(fits, fewer(earlier)), ()) if earlier else ()
     bare = draft((), (), False)
     if bare.tokens > limit:
         raise _instructions_too_long(kept, bare.tokens, limit, counter)
@@ -108,6 +122,7 @@ def assemble(
         room = min(room, recall_budget)
     frame = counter.count_text(f"{BACKGROUND_TITLE}\n\n\nQuestion: ") + _MARGIN
     chosen = plan(max(0, room - frame))
+    chosen.restate([turn.id for turn in requests], counter.count_text)
     built = draft(*_sections(chosen))
     while built.tokens > limit or (recall_budget is not None and built.remembered > recall_budget):
         if not chosen.shrink():
@@ -121,25 +136,29 @@ def assemble(
         instructions=tuple(i.text for i in kept),
         episodes=chosen.trace(),
         left_out=tuple(i.text for i in left_out),
-        notes=tuple(notes),
+        notes=(*notes, *_goes_on_with(requests)),
         others=pack_scores(chosen.others),
     )
-    return Assembled(built.messages, context)
+    return Assembled(built.messages, context, built.memory)
 
 
 def _sections(plan: RecallPlan) -> tuple[list[PlannedEpisode], list[PlannedEpisode], bool]:
-    """Recent episodes become real messages when they start with the user's; else they are background too."""
-    recent = [e for e in plan.recent if e.parts[0].role == "user" and _only_speakers(e.parts)]
+    """Recent episodes, and those in memory tokens, become real messages: what the user said and a reply."""
+    recent = [e for e in plan.background if e.remembered and e.conversation is None]
+    recent += [e for e in plan.recent if _whole(e.parts)]
     return [e for e in plan.episodes if e not in recent], recent, plan.days
 
 
-def _only_speakers(parts: Sequence[Part]) -> bool:
-    return all(p.role in ("user", "assistant") for p in parts)
+def _whole(parts: Sequence[Part]) -> bool:
+    """From the user's words to a reply; a question left open would be taken for the one to answer."""
+    ends = parts[0].role == "user" and parts[-1].role == "assistant"
+    return ends and all(p.role in ("user", "assistant") for p in parts)
 
 
 def _draft(
     record: TurnRecord,
     kept: Sequence[Instruction],
+    requests: Sequence[TurnRecord],
     background: Sequence[PlannedEpisode],
     recent: Sequence[PlannedEpisode],
     *,
@@ -150,7 +169,10 @@ def _draft(
     system = render_system(kept) if kept and placement != "question" else ""
     # a rule that the question itself states needs no second copy beside it
     beside = [i for i in kept if i.source_turn_id != record.id] if placement != "system" else []
-    asked = render_question(beside, record.user) if beside else record.user
+    said = [turn.user for turn in requests]
+    again = [c for text in [*said, record.user] for c in constraints(text)] if said else []
+    ruled, asked = render_question(beside, record.user), render_question(beside, record.user, said, again)
+    requested = {"requests": max(0, counter.count_text(asked) - counter.count_text(ruled))} if said else {}
     remembered = render_background(background, days=days)
     if remembered:
         lead = "" if beside else "Question: "
@@ -158,33 +180,51 @@ def _draft(
         remembered = f"{USER_BACKGROUND_TITLE if elsewhere else BACKGROUND_TITLE}\n{remembered}"
         asked = f"{remembered}\n\n{lead}{asked}"
     messages: list[ChatMessage] = [{"role": "system", "content": system}] if system else []
-    spoken = _as_messages(recent)
+    spoken, memory = _as_messages(recent)
+    slots = {len(messages) + place: part.memory for place, (_, part) in memory.items()}
+    turns = {len(messages) + place: turn_id for place, (turn_id, _) in memory.items()}
     messages += spoken
     messages.append({"role": "user", "content": asked})
-    tokens = counter.count_messages(messages)
+    tokens = _count(counter, messages, slots)
     question = counter.count_text(record.user)
     sections = {
         "instructions": (counter.count_text(system) if system else 0)
-        + (max(0, counter.count_text(render_question(beside, record.user)) - question) if beside else 0),
+        + (max(0, counter.count_text(ruled) - question) if beside else 0),
         "background": counter.count_text(remembered) if remembered else 0,
-        "recent": sum(counter.count_text(m["content"]) for m in spoken),
+        "recent": sum(counter.count_text(m["content"]) for i, m in enumerate(spoken) if i not in memory)
+        + sum(slots.values()),
         "question": question,
-    }
+    } | requested
     sections["template"] = tokens - sum(sections.values())
-    return _Draft(messages, sections, tokens)
+    return _Draft(messages, sections, tokens, turns)
 
 
-def _as_messages(recent: Sequence[PlannedEpisode]) -> list[ChatMessage]:
-    """Roles alternate, as chat templates demand: neighbours of one role are joined by a newline."""
+def _goes_on_with(requests: Sequence[TurnRecord]) -> list[str]:
+    return [f"goes on with turn {turn.position}: {' '.join(turn.user.split())[:60]}" for turn in requests[:1]]
+
+
+def _count(counter: TokenCounter, messages: Sequence[ChatMessage], slots: Mapping[int, int]) -> int:
+    if slots and reads_memory(counter):
+        return counter.count_mixed(messages, slots)
+    return counter.count_messages(messages)
+
+
+def _as_messages(recent: Sequence[PlannedEpisode]) -> tuple[list[ChatMessage], dict[int, tuple[int, Part]]]:
+    """Roles alternate, as chat templates demand: neighbours of one role are joined by a newline.
+
+    Also returned: which messages are memory tokens, with the turn and the part that they stand for.
+    """
     messages: list[ChatMessage] = []
-    for part in (part for episode in recent for part in episode.parts):
-        if messages and messages[-1]["role"] == part.role:
-            messages[-1]["content"] += "\n" + part.text
-        else:
-            messages.append({"role": part.role, "content": part.text})
-    if messages and messages[-1]["role"] == "user":
-        messages.append({"role": "assistant", "content": "(no reply)"})  # the turn was interrupted
-    return messages
+    memory: dict[int, tuple[int, Part]] = {}
+    for episode in recent:
+        for part in episode.parts:
+            if messages and messages[-1]["role"] == part.role:
+                messages[-1]["content"] += "\n" + part.text
+            else:
+                messages.append({"role": part.role, "content": part.text})
+            if episode.remembered and part.memory:
+                memory[len(messages) - 1] = episode.turn.id, part
+    return messages, memory
 
 
 def _instructions_too_long(

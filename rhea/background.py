@@ -1,4 +1,4 @@
-"""The thread that makes digests and vectors after a commit, off the user's critical path."""
+"""The thread that makes digests, vectors and memory tokens after a commit, off the user's critical path."""
 
 from __future__ import annotations
 
@@ -6,13 +6,13 @@ import contextlib
 from threading import Event, Thread
 
 from rhea.errors import RheaError
-from rhea.turn import Services, digest_pending, reembed_some
+from rhea.turn import Services, digest_pending, reembed_some, remember_some
 
 __all__ = ["Background"]
 
 
 class Background:
-    """One daemon thread that makes digests and vectors after a commit. A crash loses nothing: work is in SQL."""
+    """One daemon thread for what a commit leaves to be made. A crash loses nothing: work is in SQL."""
 
     def __init__(self, services: Services) -> None:
         self._services = services
@@ -42,5 +42,7 @@ class Background:
                 return
             with contextlib.suppress(RheaError):  # stays pending; begin or settle meets the error in the open
                 digest_pending(self._services)
+                while not self._stopping and remember_some(self._services):
+                    pass
                 while not self._stopping and not self._due.is_set() and reembed_some(self._services):
                     pass  # a change of embedder: a batch at a time, new turns first

@@ -11,23 +11,31 @@ the user's critical path. This module decides the order and nothing else.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from threading import RLock
 from time import sleep
 from typing import TYPE_CHECKING
 
 from rhea.assemble import Assembled, assemble, check_question
-from rhea.errors import ReplyNotSaved, RheaError, StoreError
+from rhea.compress.base import makes_memory
+from rhea.compress.pending import remember_replies
+from rhea.errors import NoModelAttached, ReplyNotSaved, RheaError, StoreError
 from rhea.instructions.detect import Detection
 from rhea.instructions.in_force import by_turn, choose, in_force
+from rhea.instructions.piece import MOST_TURNS, earlier_requests, goes_on
 from rhea.intake import accept
+from rhea.models.base import reads_memory
 from rhea.observe import step
 from rhea.recall.work import settle
-from rhea.types import ChatMessage, Context, Instruction, InstructionChange, Message, OwnerId, TurnRecord
+from rhea.types import ChatMessage, Context, Instruction, InstructionChange, Message, OwnerId, TurnRecord, TurnState
 
 if TYPE_CHECKING:
-    from rhea.compress.base import Compressor
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from rhea.compress.base import Compressor, MemoryCompressor
     from rhea.embed import Embedder
     from rhea.instructions.detect import InstructionDetector
     from rhea.models.base import ChatModel, TokenCounter
@@ -35,9 +43,20 @@ if TYPE_CHECKING:
     from rhea.settings import Settings
     from rhea.stores.base import Store
 
-__all__ = ["Prepared", "Services", "digest_pending", "give_up", "prepare", "reembed_some", "remember"]
+__all__ = [
+    "Prepared",
+    "Services",
+    "answer",
+    "digest_pending",
+    "give_up",
+    "prepare",
+    "reembed_some",
+    "remember",
+    "remember_some",
+]
 
 
+_ANSWERED = (TurnState.COMMITTED, TurnState.INTERRUPTED)
 _PIECES = 64
 """Pieces of pending work done while the lock is held once."""
 _GAP_SECONDS = 0.001
@@ -57,6 +76,15 @@ class Services:
     settings: Settings
     working: RLock = field(default_factory=RLock)
     """Held while pending work is done, so that a turn sees what the background thread has half finished."""
+    asked_for: list[str] = field(default_factory=list)
+    """The compressor whose memory tokens were asked for of all replies there are."""
+
+    @property
+    def memory(self) -> MemoryCompressor | None:
+        """The compressor, where it makes memory tokens that the attached model reads."""
+        if makes_memory(self.compressor) and reads_memory(self.model) and self.counter is self.model:
+            return self.compressor
+        return None
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,12 +94,24 @@ class Prepared:
     record: TurnRecord
     messages: list[ChatMessage]
     context: Context
+    memory: Mapping[int, NDArray[np.float16]] = field(default_factory=dict)
+    """Index of a message → the memory tokens that the attached model is to read in place of its text."""
 
 
-def prepare(services: Services, owner: OwnerId, conversation_id: int, text: str, budget: int | None) -> Prepared:
+def prepare(
+    services: Services,
+    owner: OwnerId,
+    conversation_id: int,
+    text: str,
+    budget: int | None,
+    *,
+    read_memory: bool = False,
+) -> Prepared:
     """Store the user's message as a pending turn and build the context for its reply.
 
-    When the context cannot be built the turn is abandoned, and with it the instructions that it brought.
+    With ``read_memory`` the attached model will read the context itself, memory tokens included; else replies
+    are text in all forms. When the context cannot be built the turn is abandoned, and with it the instructions
+    that it brought.
 
     Raises:
         InputError: the message cannot be stored; nothing was.
@@ -89,11 +129,28 @@ def prepare(services: Services, owner: OwnerId, conversation_id: int, text: str,
             active = services.store.instructions(owner, conversation_id)
         # what recall may look at must be made first, or the same input would not give the same context
         digest_pending(services, owner, conversation_id if services.settings.recall == "conversation" else None)
-        built = build(services, owner, conversation_id, record, active, limit, detection.notes)
+        memories = Memories(services, owner) if read_memory and services.memory is not None else None
+        built = build(services, owner, conversation_id, record, active, limit, detection.notes, memories)
     except BaseException:
         give_up(services, owner, record)
         raise
-    return Prepared(record, built.messages, built.context)
+    read = {i: memories.held[turn_id] for i, turn_id in built.memory.items()} if memories is not None else {}
+    return Prepared(record, built.messages, built.context, read)
+
+
+class Memories:
+    """What replies of one user there are as memory tokens, looked up once a turn."""
+
+    def __init__(self, services: Services, owner: OwnerId) -> None:
+        self._services, self._owner = services, owner
+        self.held: dict[int, NDArray[np.float16]] = {}
+
+    def sizes(self, turn_ids: Sequence[int]) -> dict[int, int]:
+        """Number of memory tokens by turn, of those that have any."""
+        compressor = self._services.memory
+        if compressor is not None and compressor.ready():
+            self.held = self._services.store.memory(self._owner, turn_ids, compressor.memory_id)
+        return {turn_id: len(vectors) for turn_id, vectors in self.held.items()}
 
 
 def token_limit(services: Services, budget: int | None) -> int:
@@ -128,6 +185,7 @@ def build(
     active: Sequence[Instruction],
     limit: int,
     notes: Sequence[str],
+    memories: Memories | None = None,
 ) -> Assembled:
     """Instructions in force, past turns by evidence, all of it inside the budget."""
     settings = services.settings
@@ -153,6 +211,7 @@ def build(
                 scope=settings.recall,
                 before_position=record.position,
                 pinned=by_turn(kept),
+                memory=memories.sizes if memories is not None else None,
             )
 
     with step("assemble"):
@@ -166,7 +225,33 @@ def build(
             counter=services.counter,
             recall_budget=settings.recall_budget,
             notes=notes,
+            earlier=requests_before(services, owner, conversation_id, record),
         )
+
+
+def requests_before(
+    services: Services, owner: OwnerId, conversation_id: int, record: TurnRecord
+) -> Sequence[TurnRecord]:
+    """The turns whose requests this message goes on with ("make it shorter"); none when it stands for itself."""
+    if not (services.settings.detect and goes_on(record.user)):
+        return ()
+    turns = services.store.last_turns(owner, conversation_id, MOST_TURNS, before=record.position, states=_ANSWERED)
+    return earlier_requests(turns, record.user)
+
+
+def answer(services: Services, turn: Prepared) -> Iterator[str]:
+    """The attached model's reply, piece by piece.
+
+    Raises:
+        GenerationFailed: the model failed.
+        NoModelAttached: there is none.
+    """
+    model, memory = services.model, services.memory
+    if model is None:
+        raise NoModelAttached("no model is attached: pass model= to Rhea, or call begin and commit yourself")
+    if turn.memory and memory is not None and reads_memory(model):
+        return model.stream_mixed(turn.messages, turn.memory, memory.reader)
+    return model.stream(turn.messages)
 
 
 def remember(
@@ -181,11 +266,15 @@ def remember(
     accept(reply, None)
     try:
         with step("commit"):
-            return services.store.commit_turn(
+            stored = services.store.commit_turn(
                 owner, turn.record.id, reply, interrupted=interrupted, trace=turn.context.to_record()
             )
     except StoreError as error:
         raise ReplyNotSaved(reply, str(error)) from error
+    if services.memory is not None and services.memory.ready():
+        with suppress(StoreError):  # the next start asks for what is missing
+            services.store.request_memory(services.memory.memory_id, owner, turn_ids=[stored.id])
+    return stored
 
 
 def give_up(services: Services, owner: OwnerId, record: TurnRecord) -> None:
@@ -216,6 +305,19 @@ def digest_pending(services: Services, owner: OwnerId | None = None, conversatio
         if made < _PIECES:
             return done
         sleep(_GAP_SECONDS)
+
+
+def remember_some(services: Services) -> int:
+    """Make memory tokens of a few replies that wait for them; returns how many were done.
+
+    The first call asks for those of all earlier replies too: another compressor's are of no use here.
+    """
+    if services.memory is None or not services.memory.ready():
+        return 0
+    if not services.asked_for:
+        services.asked_for.append(services.memory.memory_id)
+        services.store.request_memory(services.memory.memory_id)
+    return remember_replies(services.store, services.memory)
 
 
 def reembed_some(services: Services) -> int:

@@ -294,8 +294,10 @@ class Store(Protocol):
         """The memory tokens of the owner's turns, by turn; turns without are left out."""
         ...
 
-    def request_memory(self, compressor_id: str, owner: OwnerId | None = None) -> int:
-        """Note as pending work every reply without memory tokens of this compressor; returns their number."""
+    def request_memory(
+        self, compressor_id: str, owner: OwnerId | None = None, *, turn_ids: Sequence[int] | None = None
+    ) -> int:
+        """Note as pending work every reply (of these turns) without memory tokens of this compressor; how many."""
         ...
 
     # the user's own data

@@ -70,13 +70,17 @@ class MemoryRows:
                 for row in connection.execute(query)
             }
 
-    def request_memory(self, compressor_id: str, owner: OwnerId | None = None) -> int:
-        """Note as pending work every reply without memory tokens of this compressor; returns their number."""
+    def request_memory(
+        self, compressor_id: str, owner: OwnerId | None = None, *, turn_ids: Sequence[int] | None = None
+    ) -> int:
+        """Note as pending work every reply (of these turns) without memory tokens of this compressor; how many."""
         has = exists().where(memory_tensors.c.turn_id == turns.c.id, memory_tensors.c.compressor_id == compressor_id)
         replied = exists().where(messages.c.turn_id == turns.c.id, messages.c.role == "assistant")
         query = select(turns.c.id, turns.c.user_id, turns.c.conversation_id).where(replied, ~has).order_by(turns.c.id)
         if owner is not None:
             query = query.where(turns.c.user_id == owner)
+        if turn_ids is not None:
+            query = query.where(turns.c.id.in_(turn_ids))
         with self.database.write(owner) as connection:
             missing = connection.execute(query).tuples().all()
             for turn_id, user_id, conversation_id in missing:

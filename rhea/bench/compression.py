@@ -148,9 +148,13 @@ class Scorer:
 
     def sums(self, rows: Sequence[_Row], tokens: int, *, adapter: bool) -> list[float]:
         """Summed negative log-likelihood of each row's targets."""
+        return [nll for nll, _ in self.scores(rows, tokens, adapter=adapter)]
+
+    def scores(self, rows: Sequence[_Row], tokens: int, *, adapter: bool) -> list[tuple[float, int]]:
+        """Of each row: summed negative log-likelihood of its targets, and how many of them were the likeliest."""
         import torch
 
-        found = [0.0] * len(rows)
+        found = [(0.0, 0)] * len(rows)
         with torch.no_grad():
             for batch in _batches(rows):
                 chosen = [rows[i] for i in batch]
@@ -158,7 +162,7 @@ class Scorer:
                     found[index] = value
         return found
 
-    def _score(self, rows: Sequence[_Row], tokens: int, *, adapter: bool) -> list[float]:
+    def _score(self, rows: Sequence[_Row], tokens: int, *, adapter: bool) -> list[tuple[float, int]]:
         import torch
 
         device = self.network.device
@@ -178,12 +182,15 @@ class Scorer:
         targets = torch.tensor([t for r in rows for t in r.ids[r.first :]], device=device)
         owners = torch.tensor([i for i, r in enumerate(rows) for _ in r.ids[r.first :]], device=device)
         losses = torch.zeros(len(targets), device=device)
+        hits = torch.zeros(len(targets), device=device)
         for at in range(0, len(targets), _CHUNK):
             part = slice(at, at + _CHUNK)
             logits = self.network.get_output_embeddings()(states[part].to(self.network.dtype)).float()
             losses[part] = torch.nn.functional.cross_entropy(logits.detach(), targets[part], reduction="none")
-        total = torch.zeros(len(rows), device=device).index_add_(0, owners, losses)
-        return [float(v) for v in total.tolist()]
+            hits[part] = (logits.argmax(-1) == targets[part]).float()
+        zero = torch.zeros(len(rows), device=device)
+        total, right = zero.index_add(0, owners, losses), zero.index_add(0, owners, hits)
+        return list(zip(total.tolist(), map(int, right.tolist()), strict=True))
 
     def _encode(self, rows: Sequence[_Row], tokens: int) -> torch.Tensor | None:
         import torch
@@ -231,7 +238,8 @@ def measure_file(
     Args:
         file: JSONL of ``{"id", "turns": [{"user", "reply"}]}``.
         model: ``None`` for the embedded default.
-        compressor: folder; ``None`` for the bundled one. Where none ships, the forms that need one are null.
+        compressor: folder; ``None`` for the one that ships for the embedded model. Without one the forms that need
+            one are null.
         tokens: memory tokens a group; ``None`` for the compressor's own.
         limit: measure the first pairs only.
         seen: measure dialogues that the compressor was trained on too.
@@ -249,7 +257,7 @@ def measure_file(
     dialogues = read_dialogues([file])
     loaded = TransformersModel(model)
     made = None
-    if compressor is not None or _bundled():
+    if compressor is not None or (model is None and _bundled()):
         made = MemoryTokenCompressor.load(compressor, loaded.network, loaded.prompts, tokens=tokens)
     known = set() if seen or made is None else set(made.spec.trained_on)
     kept = [d for d in dialogues if dialogue_key(d.id) not in known]
@@ -259,7 +267,7 @@ def measure_file(
     if made is None:
         report["nll"] |= dict.fromkeys(("raw_with_adapter", "omitted_with_adapter", "memory"))
         report["gain"] = {"memory": None, **report["gain"]}
-        report["note"] = "no compressor ships with this release: name one with --compressor"
+        report["note"] = "no compressor ships for this model: name one with --compressor"
     if probes:
         report |= _probe(Scorer(loaded.network, Frame.of(loaded.prompts), parts), loaded.prompts, pairs, made)
     return {

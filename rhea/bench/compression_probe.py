@@ -55,9 +55,10 @@ def cloze(scorer: Scorer, prompts: PromptEncoder, *, tokens: int | None = None) 
 def reconstruction(
     scorer: Scorer, prompts: PromptEncoder, exchanges: Sequence[Exchange], *, tokens: int
 ) -> dict[str, Any]:
-    """Nats a token of a reply's first 64 tokens, asked for in words: with its own memory, another's, and none.
+    """A reply's first 64 tokens, asked for again in words: with its own memory, another's, and none.
 
-    A memory that carries the reply makes the first figure the lowest by far; equal figures mean it carries nothing.
+    Of each, nats a token and the share of tokens that were the likeliest given those before them. A memory that
+    carries the reply makes the first figure the lowest by far; equal figures mean it carries nothing.
     """
     request = tuple(prompts.encode_text(_REPEAT))
     firsts = [Exchange(e.user, e.reply[:_RECONSTRUCTED]) for e in exchanges if e.reply]
@@ -69,12 +70,14 @@ def reconstruction(
         type(a)(a.ids, a.first, b.encoder)
         for a, b in zip(own, (scorer.memory_row(p, tokens) for p in swapped), strict=True)
     ]
-    return {
-        "replies": len(pairs),
-        "own": round(scorer.mean(own, tokens, adapter=True), 4),
-        "anothers": round(scorer.mean(others, tokens, adapter=True), 4),
-        "none": round(scorer.mean([scorer.row(p, ()) for p in pairs], 0, adapter=True), 4),
-    }
+    found: dict[str, Any] = {"replies": len(pairs), "accuracy": {}}
+    targets = sum(len(p.second.reply) for p in pairs)
+    forms = {"own": (own, tokens), "anothers": (others, tokens), "none": ([scorer.row(p, ()) for p in pairs], 0)}
+    for name, (rows, size) in forms.items():
+        scores = scorer.scores(rows, size, adapter=True)
+        found[name] = round(sum(nll for nll, _ in scores) / targets, 4)
+        found["accuracy"][name] = round(sum(right for _, right in scores) / targets, 4)
+    return found
 
 
 def _exchange(prompts: PromptEncoder, user: str, reply: str) -> Exchange:

@@ -20,7 +20,9 @@ from rhea.compress.samples import encoder_row
 from rhea.errors import CompressorError
 
 if TYPE_CHECKING:
+    import numpy as np
     import torch
+    from numpy.typing import NDArray
 
     from rhea.models.prompts import PromptEncoder
 
@@ -118,6 +120,20 @@ class MemoryTokenCompressor:
         return self.spec.id
 
     @property
+    def memory_id(self) -> str:
+        """The same, as `MemoryCompressor` has it."""
+        return self.spec.id
+
+    @property
+    def reader(self) -> Any:
+        """The same as `network`."""
+        return self.parts.decoder
+
+    def ready(self) -> bool:
+        """Always: it was loaded."""
+        return True
+
+    @property
     def tokens(self) -> int:
         """Memory tokens a group."""
         return self.spec.tokens
@@ -165,6 +181,10 @@ class MemoryTokenCompressor:
             whole.append(torch.cat(found[at : at + count]))
             at += count
         return whole
+
+    def encode_replies(self, exchanges: Sequence[tuple[str, str]]) -> list[NDArray[np.float16]]:
+        """As :meth:`encode`, in the precision that stores keep."""
+        return [memory.half().numpy() for memory in self.encode(exchanges)]
 
     def encode_query(self, text: str) -> torch.Tensor:
         """Memory of the current query, (groups × tokens, hidden), for scoring past turns as the paper does."""

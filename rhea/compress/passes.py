@@ -96,6 +96,7 @@ class TrainingStep:
         self.hint = torch.zeros((), device=compressor.device)
         self.hint_scale = torch.nn.Parameter(torch.tensor(20.0, device=compressor.device))
         self._captured: dict[tuple[int, ...], _Captured] = {}
+        self._pool: Any = None
 
     def run(self, batch: PackedBatch, *, hint: float = 0.0) -> torch.Tensor:
         """Add the batch's gradients; returns the sums named by `PARTS`, to be read before the next call."""
@@ -150,9 +151,26 @@ class TrainingStep:
         table = self.compressor.plain.get_input_embeddings().weight.detach()
         hint = hint_loss(memory, table, self.hint_scale, batch.hint_slots, batch.hint_ids, batch.hint_weights)
         said = ((batch.likelihood + batch.share) > 0).sum().clamp(min=1)
-        (loss / said + self.hint * hint).backward()  # type: ignore[no-untyped-call]
+        self._add_gradients(loss / said + self.hint * hint)
         parts = (nll, batch.likelihood.sum(), kl, batch.share.sum() * self.distillation, hint.detach())
         return torch.stack([p.float() for p in parts])
+
+    def _add_gradients(self, loss: torch.Tensor) -> None:
+        """As ``backward`` does, but on the stream of the moment, which is what a capture needs."""
+        import torch
+
+        parameters = self._parameters()
+        found = torch.autograd.grad(loss, parameters, allow_unused=True)
+        for parameter in parameters:
+            if parameter.grad is None:
+                parameter.grad = torch.zeros_like(parameter)
+        with torch.no_grad():
+            for parameter, new in zip(parameters, found, strict=True):
+                if new is not None and parameter.grad is not None:
+                    parameter.grad.add_(new)
+
+    def _parameters(self) -> list[torch.nn.Parameter]:
+        return [*self.compressor.adapter_parameters(), *self.compressor.own_parameters(), self.hint_scale]
 
     def _embed(self, ids: torch.Tensor) -> torch.Tensor:
         embedded: torch.Tensor = self.network.get_input_embeddings()(ids)
@@ -181,14 +199,15 @@ class TrainingStep:
         from rhea.models.cuda import capture
 
         static = batch.to(self.compressor.device)
-        parameters = (*self.compressor.adapter_parameters(), *self.compressor.own_parameters(), self.hint_scale)
+        parameters = self._parameters()
         before = [None if p.grad is None else p.grad.clone() for p in parameters]
         parts: list[torch.Tensor] = []
 
         def body() -> None:
             parts[:] = [self._body(static)]
 
-        replay, _ = capture(body)
+        # one pool for all captures; after the first one nothing is left to warm up, and no room to do it in
+        replay, self._pool = capture(body, self._pool, warm_ups=0 if self._captured else 3)
         for parameter, gradient in zip(parameters, before, strict=True):
             if parameter.grad is not None and gradient is not None:
                 parameter.grad.copy_(gradient)

@@ -141,16 +141,22 @@ def render_system(kept: Sequence[Instruction]) -> str:
     return "\n".join(["Follow these rules in every reply:", *map(_line, instruction_lines(kept))])
 
 
-def render_question(kept: Sequence[Instruction], question: str) -> str:
+def render_question(
+    kept: Sequence[Instruction], question: str, earlier: Sequence[str] = (), constraints: Sequence[str] = ()
+) -> str:
     """The last user message: instructions, the question verbatim, and rules and roles once more after it.
 
     What stands last is obeyed most (docs/rules.md has the measured table); preferences inform the answer rather
     than shape it, and stand before the question alone.
+
+    Args:
+        kept: instructions in force, in the order in which they are placed.
+        question: the user's message.
+        earlier: requests that the message goes on with, in the user's own words, oldest first.
+        constraints: sentences of these and of the message that bind this reply; said again after the rules.
     """
-    if not kept:
-        return question
-    binding = [i for i in kept if i.kind is not InstructionKind.PREFERENCE]
-    parts = ["\n".join(instruction_lines(kept)), question]
-    if binding:
-        parts.append(f"Remember: {' '.join(instruction_lines(binding))}")
-    return "\n\n".join(parts)
+    binding = instruction_lines([i for i in kept if i.kind is not InstructionKind.PREFERENCE])
+    again = list(dict.fromkeys([*binding, *constraints]))
+    rules = ["\n".join(instruction_lines(kept))] if kept else []
+    reminder = [f"Remember: {' '.join(again)}"] if again else []
+    return "\n\n".join([*rules, *earlier, question, *reminder])

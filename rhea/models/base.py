@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from typing import Protocol, runtime_checkable
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, Protocol, TypeGuard, runtime_checkable
 
 from rhea.types import ChatMessage
 
-__all__ = ["ChatModel", "TokenCounter"]
+__all__ = ["ChatModel", "MemoryReader", "TokenCounter", "reads_memory"]
 
 
 @runtime_checkable
@@ -49,3 +49,26 @@ class ChatModel(TokenCounter, Protocol):
             GenerationFailed: the model or its server failed.
         """
         ...
+
+
+class MemoryReader(ChatModel, Protocol):
+    """A model that also reads replies as memory tokens."""
+
+    def count_mixed(self, messages: Sequence[ChatMessage], slots: Mapping[int, int]) -> int:
+        """As `count_messages`, some messages being so many memory tokens instead of their text."""
+        ...
+
+    def stream_mixed(self, messages: Sequence[ChatMessage], memory: Mapping[int, Any], reader: Any) -> Iterator[str]:
+        """As `stream`, some messages given as memory tokens.
+
+        Args:
+            messages: as for `stream`; the text of a message in ``memory`` is not read.
+            memory: index of a message → its vectors, (tokens, hidden).
+            reader: the network that reads them.
+        """
+        ...
+
+
+def reads_memory(model: object) -> TypeGuard[MemoryReader]:
+    """Whether a model reads memory tokens; asks its class, so that nothing is loaded for the answer."""
+    return callable(getattr(type(model), "stream_mixed", None))

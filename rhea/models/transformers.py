@@ -5,7 +5,7 @@ Knows nothing of memory: messages go in, pieces of text come out. Loads on first
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -141,17 +141,52 @@ class TransformersModel:
         Raises:
             GenerationFailed: the prompt leaves no room in the window, or the model failed.
         """
-        ids = self.prompts.encode(messages)
-        room = min(self.reserve, self.context_window - len(ids))
+        import torch
+
+        prompt = torch.tensor([self.prompts.encode(messages)])
+        yield from self._reply(self.network, {"input_ids": prompt}, prompt.shape[1])
+
+    def count_mixed(self, messages: Sequence[ChatMessage], slots: Mapping[int, int]) -> int:
+        """Tokens of the final prompt with memory tokens in place of some messages."""
+        from rhea.compress.mixed import render_mixed
+
+        return len(render_mixed(self.prompts, messages, slots))
+
+    def stream_mixed(self, messages: Sequence[ChatMessage], memory: Mapping[int, Any], reader: Any) -> Iterator[str]:
+        """As :meth:`stream`, some messages given as memory tokens.
+
+        Args:
+            messages: as for `stream`; the text of a message in ``memory`` is not read.
+            memory: index of a message → its vectors, an array of shape (tokens, hidden).
+            reader: the network that reads them, of a `MemoryTokenCompressor` for this model.
+
+        Raises:
+            CompressorError: the vectors do not fit the model.
+            GenerationFailed: as for `stream`.
+        """
+        import torch
+
+        from rhea.compress.mixed import embed_mixed, render_mixed
+
+        vectors = {index: torch.tensor(value) for index, value in memory.items()}
+        prompt = render_mixed(self.prompts, messages, {index: len(value) for index, value in vectors.items()})
+        with torch.inference_mode():
+            embedded = embed_mixed(reader, prompt, vectors)
+        # the ids beside the embeddings are for what looks back at the prompt's words, as a repetition penalty does
+        seen = torch.tensor([prompt.ids]).clamp(min=0)
+        yield from self._reply(reader, {"input_ids": seen, "inputs_embeds": embedded}, len(prompt))
+
+    def _reply(self, network: Any, prompt: dict[str, torch.Tensor], length: int) -> Iterator[str]:
+        room = min(self.reserve, self.context_window - length)
         if room < 1:
             raise GenerationFailed(
-                f"the prompt takes {len(ids):,} of the {self.context_window:,} tokens that {self.name} can see; "
+                f"the prompt takes {length:,} of the {self.context_window:,} tokens that {self.name} can see; "
                 "lower the budget"
             )
         with self._generating:
-            yield from self._generate(ids, room)
+            yield from self._generate(network, prompt, length, room)
 
-    def _generate(self, ids: list[int], room: int) -> Iterator[str]:
+    def _generate(self, network: Any, prompt: dict[str, torch.Tensor], length: int, room: int) -> Iterator[str]:
         import torch
         from transformers import StoppingCriteriaList
 
@@ -160,18 +195,17 @@ class TransformersModel:
 
         def stopped(input_ids: Any, scores: Any, **_: Any) -> Any:
             done = stop.is_set()
-            said = input_ids.shape[1] - len(ids)
+            said = input_ids.shape[1] - length
             if not done and self.stop_loops and said % _LOOPS_EVERY == 0:
-                done = is_looping(input_ids[0, len(ids) :].tolist())
+                done = is_looping(input_ids[0, length:].tolist())
             return torch.full((input_ids.shape[0],), done, dtype=torch.bool, device=input_ids.device)
 
         def work() -> None:
             try:
                 with torch.inference_mode():
-                    prompt = torch.tensor([ids], device=self.device)
-                    self.network.generate(
-                        prompt,
-                        attention_mask=torch.ones_like(prompt),
+                    network.generate(
+                        **{name: value.to(self.device) for name, value in prompt.items()},
+                        attention_mask=torch.ones(1, length, dtype=torch.long, device=self.device),
                         max_new_tokens=room,
                         streamer=_QueueStreamer(self.prompts.tokenizer, pieces),
                         stopping_criteria=StoppingCriteriaList([stopped]),

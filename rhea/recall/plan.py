@@ -8,6 +8,7 @@ instructions or of the rest of the prompt: the budget given is what background a
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -34,6 +35,8 @@ _DAY_COST = 8
 """Tokens of a line such as "[8 May 2023]", at most."""
 _DAYS_FROM = 1500
 """From this budget on days are always shown; below, only when the question asks for a time."""
+_AS_MESSAGES = 12
+"""What a chat template writes around a user's message and a reply, on the high side."""
 _CHEAPEST = 8
 """A message hardly ever takes fewer tokens: bounds how many can fit."""
 _CHARACTERS_A_TOKEN = 5
@@ -49,6 +52,10 @@ _OTHERS = 8
 """Most other conversations that one question looks at."""
 _PINNED_CHARACTERS = 300
 """A message that brought an instruction in force is kept whole up to this length; of a longer one the rule stands."""
+
+
+Told = list[tuple[TurnRecord, Sequence[Form]]]
+"""Turns in time order, with the forms that their messages can take."""
 
 
 class Recall:
@@ -112,6 +119,7 @@ class Recall:
         scope: RecallScope = "conversation",
         before_position: int | None = None,
         pinned: Mapping[int, str] | None = None,
+        memory: Callable[[Sequence[int]], Mapping[int, int]] | None = None,
     ) -> RecallPlan:
         """Choose what of the past enters the context of one question.
 
@@ -127,6 +135,7 @@ class Recall:
             before_position: position of this turn; only earlier ones are recalled.
             pinned: turns that brought an instruction in force, by id, and what of their text stands in the context
                 anyway; the user's text of a short one is kept whole.
+            memory: gives for ids of turns how many memory tokens their replies have; they stand for digests.
         """
         field = self._field(owner, conversation_id, query, scope, before_position)
         with step("embed"):
@@ -140,7 +149,9 @@ class Recall:
                 # Turns were erased since the indexes were made; the next question gets new ones.
                 self.cache.drop(owner)
             days = asks_for_time(query) or budget >= _DAYS_FROM
-            told = [(turn, self._forms.of(turn, count, counter)) for turn in _in_time(field, turns)]
+            told: Told = [(turn, self._forms.of(turn, count, counter)) for turn in _in_time(field, turns)]
+            if memory is not None:
+                told = _with_memory(told, memory(ids))
             measured = _candidates(field, scores, rows, told, pinned or {})
             choices = decide(measured, budget, mode, day_cost=_DAY_COST if days else 0)
             episodes, best = chosen_episodes(field, scores, told, choices, self.calibration)
@@ -203,6 +214,19 @@ def _candidates(
                 )
             )
     return found
+
+
+def _with_memory(told: Sequence[tuple[TurnRecord, Sequence[Form]]], sizes: Mapping[int, int]) -> Told:
+    """Where a reply has memory tokens and they are shorter than itself, they are its compressed form."""
+
+    def form(turn: TurnRecord, held: Form) -> Form:
+        size = sizes.get(turn.id, 0)
+        if held.message.role != "assistant" or not size or size + _AS_MESSAGES >= held.raw_tokens:
+            return held
+        text = held.digest or replace(held.raw, verbatim=False)
+        return replace(held, digest=replace(text, memory=size), digest_tokens=size + _AS_MESSAGES)
+
+    return [(turn, [form(turn, f) for f in forms] if len(turn.messages) == 2 else forms) for turn, forms in told]
 
 
 def _in_time(field: Field, turns: Mapping[int, TurnRecord]) -> list[TurnRecord]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from operator import itemgetter
 from typing import Any
@@ -99,6 +99,20 @@ class RecallPlan:
     def trace(self) -> Trace:
         """A row for each episode and each traced omitted turn, by position."""
         return Trace(self.episodes, self.omitted)
+
+    def restate(self, turn_ids: Collection[int], count: Callable[[str], int]) -> None:
+        """Take turns out of the background whose requests stand beside the question; the last exchange stays.
+
+        Args:
+            turn_ids: turns of this conversation.
+            count: tokens of a text.
+        """
+        for episode in self.background:
+            if episode.turn.id in turn_ids:
+                self.episodes.remove(episode)
+                tokens, reason = count(episode.turn.user), "restated beside the question"
+                row = (episode.turn.position, Decision.COMPRESSED, episode.score, tokens, reason, episode.channels)
+                self.omitted.append(EpisodeTrace(*row, episode.conversation))
 
     def shrink(self) -> bool:
         """Drop the least valuable message; ``False`` when nothing is left to drop."""

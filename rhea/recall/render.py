@@ -28,6 +28,8 @@ class Part:
     verbatim: bool
     name: str | None = None
     time: str | None = None
+    memory: int = 0
+    """Memory tokens that can stand for it instead of its text, 0 where there are none."""
 
 
 @dataclass(slots=True)
@@ -47,6 +49,11 @@ class PlannedEpisode:
     """Whether it stands in the recent section (the last exchange) rather than in the background."""
     conversation: str | None = None
     """Name of the conversation it comes from, when not the current one."""
+
+    @property
+    def remembered(self) -> bool:
+        """Whether it is one user message and one reply as memory tokens: it stands as messages, not as background."""
+        return [p.role for p in self.parts] == ["user", "assistant"] and self.parts[1].memory > 0
 
 
 def raw_part(message: Message) -> Part:
