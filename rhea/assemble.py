@@ -39,6 +39,10 @@ _REQUESTS_SHARE = 0.25
 """Part of the budget that requests which the question goes on with may take."""
 
 
+_Said = tuple[Sequence[str], Sequence[str]]
+"""Requests that the question goes on with, in the user's words, and the sentences that bind the reply."""
+
+
 @dataclass(frozen=True, slots=True)
 class Assembled:
     """Messages for the model, and the context that explains them."""
@@ -105,12 +109,17 @@ def assemble(
     Raises:
         InstructionsExceedBudget: question and instructions alone are over the limit.
     """
+    bound = {turn.id: constraints(turn.user) for turn in (*earlier, record)} if earlier else {}
+
+    def said(requests: Sequence[TurnRecord]) -> _Said:
+        turns = [*requests, record] if requests else []
+        return [turn.user for turn in requests], [c for turn in turns for c in bound[turn.id]]
 
     def draft(background: Sequence[PlannedEpisode], recent: Sequence[PlannedEpisode], days: bool) -> _Draft:
-        return _draft(record, kept, requests, background, recent, days=days, placement=placement, counter=counter)
+        return _draft(record, kept, said(requests), background, recent, days=days, placement=placement, counter=counter)
 
     def fits(requests: Sequence[TurnRecord]) -> bool:
-        alone = _draft(record, kept, requests, (), (), days=False, placement=placement, counter=counter)
+        alone = _draft(record, kept, said(requests), (), (), days=False, placement=placement, counter=counter)
         return alone.tokens <= limit and alone.sections.get("requests", 0) <= limit * _REQUESTS_SHARE
 
     requests: Sequence[TurnRecord] = next(filter(fits, fewer(earlier)), ()) if earlier else ()
@@ -158,7 +167,7 @@ def _whole(parts: Sequence[Part]) -> bool:
 def _draft(
     record: TurnRecord,
     kept: Sequence[Instruction],
-    requests: Sequence[TurnRecord],
+    said: _Said,
     background: Sequence[PlannedEpisode],
     recent: Sequence[PlannedEpisode],
     *,
@@ -169,10 +178,8 @@ def _draft(
     system = render_system(kept) if kept and placement != "question" else ""
     # a rule that the question itself states needs no second copy beside it
     beside = [i for i in kept if i.source_turn_id != record.id] if placement != "system" else []
-    said = [turn.user for turn in requests]
-    again = [c for text in [*said, record.user] for c in constraints(text)] if said else []
-    ruled, asked = render_question(beside, record.user), render_question(beside, record.user, said, again)
-    requested = {"requests": max(0, counter.count_text(asked) - counter.count_text(ruled))} if said else {}
+    ruled, asked = render_question(beside, record.user), render_question(beside, record.user, *said)
+    requested = {"requests": max(0, counter.count_text(asked) - counter.count_text(ruled))} if said[0] else {}
     remembered = render_background(background, days=days)
     if remembered:
         lead = "" if beside else "Question: "

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 __all__ = ["BatchedModel"]
 
-_PADDED_TOKENS = {"cuda": 1_048_576, "cpu": 8_192}
+_PADDED_TOKENS = {"cuda": 1_048_576, "cpu": 24_576}
 """Prompt tokens, padding and reply included, that one batch may hold."""
 
 
@@ -62,15 +62,14 @@ class BatchedModel:
         yield self.replies([messages])[0]
 
     def replies(self, prompts: Sequence[Sequence[ChatMessage]]) -> list[str]:
-        """One reply a prompt, in order."""
-        encoded = [self.prompts.encode(list(p)) for p in prompts]
-        order = sorted(range(len(encoded)), key=lambda i: len(encoded[i]))
-        out = [""] * len(encoded)
-        for batch in self._batches([encoded[i] for i in order]):
-            texts = self._generate([encoded[order[k]] for k in batch])
-            for k, text in zip(batch, texts, strict=True):
-                out[order[k]] = text
-        return out
+        """One reply a prompt, in order; prompts that are equal are answered once."""
+        encoded = [tuple(self.prompts.encode(list(p))) for p in prompts]
+        different = sorted(dict.fromkeys(encoded), key=len)
+        answered: dict[tuple[int, ...], str] = {}
+        for batch in self._batches(different):
+            texts = self._generate([different[k] for k in batch])
+            answered.update(zip((different[k] for k in batch), texts, strict=True))
+        return [answered[ids] for ids in encoded]
 
     def _batches(self, encoded: Sequence[Sequence[int]]) -> Iterator[list[int]]:
         """Runs of neighbours in length whose padded size stays under the limit."""
