@@ -243,7 +243,7 @@ def measure_file(
         tokens: memory tokens a group; ``None`` for the compressor's own.
         limit: measure the first pairs only.
         seen: measure dialogues that the compressor was trained on too.
-        probes: also the cloze set, and with a compressor the replies said again.
+        probes: also the cloze set, text digests, and with a compressor the replies said again.
 
     Raises:
         CompressorError: an unreadable file, or a compressor that does not fit the model.
@@ -269,7 +269,7 @@ def measure_file(
         report["gain"] = {"memory": None, **report["gain"]}
         report["note"] = "no compressor ships for this model: name one with --compressor"
     if probes:
-        report |= _probe(Scorer(loaded.network, Frame.of(loaded.prompts), parts), loaded.prompts, pairs, made)
+        report |= _probe(Scorer(loaded.network, Frame.of(loaded.prompts), parts), loaded.prompts, pairs, made, report)
     return {
         **report,
         "tokens": made.tokens if made else None,
@@ -289,11 +289,16 @@ def _bundled() -> bool:
 
 
 def _probe(
-    scorer: Scorer, prompts: PromptEncoder, pairs: Sequence[Pair], made: MemoryTokenCompressor | None
+    scorer: Scorer,
+    prompts: PromptEncoder,
+    pairs: Sequence[Pair],
+    made: MemoryTokenCompressor | None,
+    report: dict[str, Any],
 ) -> dict[str, Any]:
-    from rhea.bench.compression_probe import cloze, reconstruction
+    from rhea.bench.compression_probe import cloze, digests, reconstruction
 
     found: dict[str, Any] = {"cloze": cloze(scorer, prompts, tokens=made.tokens if made else None)}
+    found["digest"] = digests(scorer, prompts, pairs, report["nll"])
     if made:
         replies = [p.first for p in pairs]
         found["reconstruction"] = reconstruction(scorer, prompts, replies, tokens=made.tokens)

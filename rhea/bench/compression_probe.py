@@ -1,4 +1,4 @@
-"""Two closer looks at a memory: are its facts still there, and can the reply be said again?
+"""Closer looks at a memory: are its facts still there, can the reply be said again, what does a text digest keep?
 
 The cloze set (``data/cloze.jsonl``, written for this project) names a person, a number or a thing in a reply
 and asks for it in the next turn; the model chooses among four answers by likelihood. One in four is chance.
@@ -6,16 +6,17 @@ and asks for it in the next turn; the model chooses among four answers by likeli
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from typing import Any
 
 from rhea.bench.compression import Pair, Scorer
 from rhea.bench.files import bundled, read_jsonl
 from rhea.compress.samples import Exchange
+from rhea.compress.text import TextCompressor
 from rhea.models.prompts import PromptEncoder
 
-__all__ = ["cloze", "reconstruction"]
+__all__ = ["cloze", "digests", "reconstruction"]
 
 _FIELDS = ("user", "reply", "question", "answer", "others")
 _REPEAT = "Repeat your last answer word for word."
@@ -78,6 +79,30 @@ def reconstruction(
         found[name] = round(sum(nll for nll, _ in scores) / targets, 4)
         found["accuracy"][name] = round(sum(right for _, right in scores) / targets, 4)
     return found
+
+
+def digests(
+    scorer: Scorer, prompts: PromptEncoder, pairs: Sequence[Pair], nll: Mapping[str, float]
+) -> dict[str, float]:
+    """The text digest that chats use where there are no memory tokens, in the place of the earlier reply.
+
+    Args:
+        scorer: plain model.
+        prompts: its tokenizer and chat template.
+        pairs: what to score.
+        nll: what the same pairs gave with the reply ``raw`` and ``omitted``.
+
+    Returns:
+        Mean tokens of a digest, nats a token of the next reply, and the gain as of the other text forms.
+    """
+    replies = [prompts.tokenizer.decode(p.first.reply, skip_special_tokens=True) for p in pairs]
+    made = [prompts.encode_text(d) for d in TextCompressor().compress(replies)]
+    value = scorer.mean([scorer.row(p, d) for p, d in zip(pairs, made, strict=True)], 0, adapter=False)
+    return {
+        "tokens_mean": round(sum(map(len, made)) / len(made), 1),
+        "nll": round(value, 4),
+        "gain": round((nll["omitted"] - value) / (nll["omitted"] - nll["raw"]), 4),
+    }
 
 
 def _exchange(prompts: PromptEncoder, user: str, reply: str) -> Exchange:
