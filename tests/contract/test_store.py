@@ -389,6 +389,69 @@ def test_work_is_claimed_by_one_and_finished_once(store: SqlStore, ada: OwnerId,
     assert store.pending_work() == {"vectors": 1}
 
 
+def test_a_few_pieces_are_done_unclaimed_and_the_second_to_finish_stores_nothing(
+    store: SqlStore, ada: OwnerId, trip: int
+) -> None:
+    assert store.due_work(["digest", "vectors"], limit=4) == []
+    turn = say(store, ada, trip, "hello", "a reply")
+    found = [store.due_work(["digest", "vectors"], limit=4, owner=ada, conversation_id=trip) for _ in range(2)]
+    assert found[0] == found[1], "looking claims nothing"
+    assert found[0] is not None
+    digest, vectors = found[0]
+    assert (digest.kind, vectors.kind) == ("digest", "vectors")
+    (record,) = store.turns_by_id(ada, [turn])
+    for said, row in (("first", unit(1, 0)), ("second", unit(0, 1))):
+        entries = [MessageVectors(m.id, turn, 1, ("message",), row[None]) for m in record.messages]
+        store.finish_work([(digest, said, "t")], [(vectors, entries)], "e1")
+    assert store.turn_at(ada, trip, 1).digest == "first"
+    assert [e.vectors.tolist() for e in store.vectors(ada, trip, "e1")] == [[[1.0, 0.0]]] * 2
+    assert store.pending_work() == {}
+
+
+def test_what_is_much_or_in_other_hands_is_to_be_claimed(store: SqlStore, ada: OwnerId, trip: int) -> None:
+    bob = store.ensure_user("bob")
+    for n in range(3):
+        say(store, ada, trip, f"t{n}", "r")
+    assert store.due_work(["digest"], limit=2) is None
+    assert len(store.due_work(["digest"], limit=3) or ()) == 3
+    assert store.due_work(["digest"], limit=3, owner=bob) == []
+    store.claim_work(["digest"], limit=1)
+    assert store.due_work(["digest"], limit=3) is None
+
+
+def test_finished_work_is_stored_whole_or_not_at_all(store: SqlStore, ada: OwnerId, trip: int) -> None:
+    turn = say(store, ada, trip, "hello", "a reply")
+    digest, vectors = store.due_work(["digest", "vectors"], limit=4) or ()
+    (record,) = store.turns_by_id(ada, [turn])
+    bad = np.array([[np.nan, 1.0]], dtype=np.float32)
+    with pytest.raises(EmbedderError):
+        store.finish_work(
+            [(digest, "d", "t")], [(vectors, [MessageVectors(record.messages[0].id, turn, 1, ("message",), bad)])], "e1"
+        )
+    assert store.pending_work() == {"digest": 1, "vectors": 1}
+    assert store.turn_at(ada, trip, 1).digest is None
+
+
+def test_a_turn_read_before_is_given_as_it_stands_now(
+    store: SqlStore, ada: OwnerId, trip: int, database_url: str
+) -> None:
+    turn = say(store, ada, trip, "hello", None)
+    elsewhere = open_store(database_url)  # another process, for all this one knows
+    (first,) = store.turns_by_id(ada, [turn])
+    assert store.turns_by_id(ada, [turn])[0] is first, "what did not change is not built again"
+    elsewhere.commit_turn(ada, turn, "a reply")
+    assert store.turns_by_id(ada, [turn])[0].reply == "a reply"
+    (item,) = elsewhere.claim_work(["digest"], limit=1)
+    elsewhere.finish_digests([(item, "short", "t")])
+    assert store.turns_by_id(ada, [turn])[0].digest == "short"
+    elsewhere.append_messages(ada, trip, [Message("assistant", "and more")])
+    assert [m.text for m in store.turns_by_id(ada, [turn])[0].messages] == ["hello", "a reply", "and more"]
+    assert store.turns_by_id(store.ensure_user("eve"), [turn]) == []
+    elsewhere.delete_rows(ada, trip)
+    assert store.turns_by_id(ada, [turn]) == []
+    elsewhere.close()
+
+
 def test_a_digest_that_is_the_reply_itself_is_not_stored_twice(store: SqlStore, ada: OwnerId, trip: int) -> None:
     say(store, ada, trip, "hello", "a short reply")
     assert store.turn_at(ada, trip, 1).digest is None
