@@ -80,7 +80,7 @@ class VectorChannel:
         """Bytes allocated."""
         return self._vectors.nbytes + self._rows.nbytes
 
-    def add(self, rows: Sequence[int], vectors: NDArray[np.float32]) -> None:
+    def add(self, rows: NDArray[np.int64], vectors: NDArray[np.float32]) -> None:
         """Append vectors of shape (n, d), each with the row of its message."""
         self._vectors.extend(vectors)
         self._rows.extend(rows)
@@ -266,23 +266,24 @@ class ConversationIndex:
 
     def add_vectors(self, found: Iterable[MessageVectors]) -> None:
         """Add vectors of messages that are held; others and those already there are passed over."""
-        fresh: dict[str, tuple[list[int], list[NDArray[np.float32]]]] = {}
+        kept: list[tuple[int, MessageVectors]] = []
         for item in found:
             row = self._row_of.get(item.message_id)
-            if row is None or item.message_id in self._with_vectors:
-                continue
-            self._with_vectors.add(item.message_id)
-            for channel, vector in zip(item.channels, item.vectors, strict=True):
-                rows, vectors = fresh.setdefault(channel, ([], []))
-                rows.append(row)
-                vectors.append(vector)
-        for channel, (rows, vectors) in fresh.items():
-            if channel not in self.channels:
-                self.channels[channel] = VectorChannel(self.dim)
-            held = self.channels[channel]
+            if row is not None and item.message_id not in self._with_vectors:
+                self._with_vectors.add(item.message_id)
+                kept.append((row, item))
+        if not kept:
+            return
+        rows = np.repeat([row for row, _ in kept], [len(item.channels) for _, item in kept])
+        vectors = np.concatenate([item.vectors for _, item in kept])
+        places: dict[str, list[int]] = {}
+        for place, channel in enumerate(channel for _, item in kept for channel in item.channels):
+            places.setdefault(channel, []).append(place)
+        for channel, at in places.items():
+            held = self.channels.setdefault(channel, VectorChannel(self.dim))
             if channel == "message":
-                self._note_first(rows, len(held))
-            held.add(rows, np.stack(vectors))
+                self._note_first(rows[at].tolist(), len(held))
+            held.add(rows[at], vectors[at])
 
     def _note_first(self, rows: list[int], start: int) -> None:
         """Remember where each message's first vector stands, and that the blocks around it change."""
