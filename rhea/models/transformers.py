@@ -5,7 +5,7 @@ Knows nothing of memory: messages go in, pieces of text come out. Loads on first
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from rhea.errors import GenerationFailed, ModelError, ModelNotFound
 from rhea.models.counting import load_tokenizer, resolve_source
+from rhea.models.fast import FastReplies
 from rhea.models.loops import is_looping
 from rhea.models.packaged import DEFAULT_MODEL_NAME
 from rhea.models.prompts import PromptEncoder
@@ -57,6 +58,8 @@ class TransformersModel:
         sampling: ``None`` for greedy decoding.
         repetition_penalty: above 1.0 makes tokens that were said already less likely; 1.0 leaves the model alone.
         stop_loops: end a reply that says one phrase over and over (:mod:`rhea.models.loops`).
+        fast: decode with a static cache and captured steps (:mod:`rhea.models.cuda`); ``None`` does on CUDA, for
+            models that allow it.
 
     Raises:
         ModelNotFound: on first use, when the model is not in reach or holds no weights.
@@ -72,6 +75,7 @@ class TransformersModel:
         sampling: Sampling | None = None,
         repetition_penalty: float = 1.0,
         stop_loops: bool = True,
+        fast: bool | None = None,
     ) -> None:
         self.name = model or DEFAULT_MODEL_NAME
         self.reserve = reserve
@@ -81,6 +85,8 @@ class TransformersModel:
         self._source = model
         self._device = device
         self._dtype = dtype
+        self._fast = fast
+        self._decoders: dict[int, FastReplies] = {}
         self._generating = Lock()
 
     @cached_property
@@ -124,8 +130,10 @@ class TransformersModel:
         return int(getattr(config.get_text_config(), "max_position_embeddings", None) or _DEFAULT_WINDOW)
 
     def load(self) -> None:
-        """Load tokenizer and weights now rather than at the first reply."""
+        """Load tokenizer and weights now rather than at the first reply, and warm the fast decoder up."""
         _ = self.prompts, self.network, self.context_window
+        if self._decodes_fast(self.network):
+            self._replies(self.network).warm_up()
 
     def count_text(self, text: str) -> int:
         """Tokens of bare text."""
@@ -143,8 +151,8 @@ class TransformersModel:
         """
         import torch
 
-        prompt = torch.tensor([self.prompts.encode(messages)])
-        yield from self._reply(self.network, {"input_ids": prompt}, prompt.shape[1])
+        prompt = self.prompts.encode(messages)
+        yield from self._reply(self.network, {"input_ids": torch.tensor([prompt])}, prompt)
 
     def count_mixed(self, messages: Sequence[ChatMessage], slots: Mapping[int, int]) -> int:
         """Tokens of the final prompt with memory tokens in place of some messages."""
@@ -174,9 +182,14 @@ class TransformersModel:
             embedded = embed_mixed(reader, prompt, vectors)
         # the ids beside the embeddings are for what looks back at the prompt's words, as a repetition penalty does
         seen = torch.tensor([prompt.ids]).clamp(min=0)
-        yield from self._reply(reader, {"input_ids": seen, "inputs_embeds": embedded}, len(prompt))
+        told: list[Hashable] = list(prompt.ids)
+        for slot in prompt.slots:
+            rows = vectors[slot.message].half().numpy()
+            told[slot.start : slot.start + slot.length] = [row.tobytes() for row in rows]
+        yield from self._reply(reader, {"input_ids": seen, "inputs_embeds": embedded}, told)
 
-    def _reply(self, network: Any, prompt: dict[str, torch.Tensor], length: int) -> Iterator[str]:
+    def _reply(self, network: Any, prompt: dict[str, torch.Tensor], keys: Sequence[Hashable]) -> Iterator[str]:
+        length = len(keys)
         room = min(self.reserve, self.context_window - length)
         if room < 1:
             raise GenerationFailed(
@@ -184,7 +197,43 @@ class TransformersModel:
                 "lower the budget"
             )
         with self._generating:
-            yield from self._generate(network, prompt, length, room)
+            if self._decodes_fast(network):
+                yield from self._stream_fast(network, prompt, keys, room)
+            else:
+                yield from self._generate(network, prompt, length, room)
+
+    def _decodes_fast(self, network: Any) -> bool:
+        wanted = self.device.type == "cuda" if self._fast is None else self._fast
+        return wanted and FastReplies.able(network, self.context_window)
+
+    def _replies(self, network: Any) -> FastReplies:
+        """One decoder for the model itself, and one for each network that reads memory tokens."""
+        if id(network) not in self._decoders:
+            self._decoders[id(network)] = FastReplies(
+                network,
+                window=self.context_window,
+                sampling=self.sampling,
+                repetition_penalty=self.repetition_penalty,
+                stop_loops=self.stop_loops,
+            )
+        return self._decoders[id(network)]
+
+    def _stream_fast(
+        self, network: Any, prompt: dict[str, torch.Tensor], keys: Sequence[Hashable], room: int
+    ) -> Iterator[str]:
+        pieces = _Pieces(self.prompts.tokenizer)
+        embedded = prompt.get("inputs_embeds")
+        ids = prompt["input_ids"][0].tolist()
+        try:
+            for token in self._replies(network).ids(ids, room, embedded=embedded, keys=keys):
+                if piece := pieces.take([token]):
+                    yield piece
+        except ModelError:
+            raise
+        except RuntimeError as error:
+            raise GenerationFailed(f"{self.name} failed while it answered: {error}") from error
+        if piece := pieces.rest():
+            yield piece
 
     def _generate(self, network: Any, prompt: dict[str, torch.Tensor], length: int, room: int) -> Iterator[str]:
         import torch
@@ -258,34 +307,49 @@ class TransformersModel:
         return torch.float16 if self.device.type == "mps" else torch.float32
 
 
-class _QueueStreamer:
-    """Decodes ids as they come and puts whole characters on a queue; the prompt's ids are passed over."""
+class _Pieces:
+    """Decodes ids as they come, whole characters at a time."""
 
-    def __init__(self, tokenizer: Any, pieces: Queue[str | BaseException | None]) -> None:
+    def __init__(self, tokenizer: Any) -> None:
         self._tokenizer = tokenizer
-        self._pieces = pieces
         self._ids: list[int] = []
         self._sent = 0
+
+    def take(self, ids: Sequence[int]) -> str:
+        """The text that these ids complete; "" while a character waits for its other bytes."""
+        self._ids.extend(ids)
+        text = self._text()
+        return "" if text.endswith("\ufffd") else self._next(text)
+
+    def rest(self) -> str:
+        """What is left."""
+        return self._next(self._text())
+
+    def _text(self) -> str:
+        return str(self._tokenizer.decode(self._ids, skip_special_tokens=True))
+
+    def _next(self, text: str) -> str:
+        piece, self._sent = text[self._sent :], len(text)
+        return piece
+
+
+class _QueueStreamer:
+    """Puts pieces on a queue (transformers' streamer interface); the prompt's ids are passed over."""
+
+    def __init__(self, tokenizer: Any, queue: Queue[str | BaseException | None]) -> None:
+        self._pieces = _Pieces(tokenizer)
+        self._queue = queue
         self._prompt_seen = False
 
     def put(self, value: Any) -> None:
-        """Take the next ids (transformers' streamer interface)."""
-        if not self._prompt_seen:
-            self._prompt_seen = True
-            return
-        self._ids.extend(value.flatten().tolist())
-        self._flush(final=False)
+        """Take the next ids."""
+        if self._prompt_seen:
+            self._queue.put(self._pieces.take(value.flatten().tolist()))
+        self._prompt_seen = True
 
     def end(self) -> None:
         """Send what is left."""
-        self._flush(final=True)
-
-    def _flush(self, *, final: bool) -> None:
-        text = self._tokenizer.decode(self._ids, skip_special_tokens=True)
-        if not final and text.endswith("�"):  # half of a character: wait for its other bytes
-            return
-        self._pieces.put(text[self._sent :])
-        self._sent = len(text)
+        self._queue.put(self._pieces.rest())
 
 
 def _require_weights(source: str) -> None:
