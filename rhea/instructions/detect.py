@@ -156,7 +156,7 @@ class _Pass:
                 self._revoke(ended, text)
             return True
         self._end_by_condition(text)
-        readings = withdrawals(text, reading.sentence.text)
+        readings = withdrawals(text, reading.sentence.text, plain_only=not self._active)
         for meant in readings:
             ended, note = withdrawn(meant, self._active, self._nearness(reading.sentence.text))
             ended = [i for i in ended if _may_end(meant, reading.sentence.text, i.text)]

@@ -36,7 +36,7 @@ _MAKE = (
     r"solve|implement|build|add|remove|insert|replace|continue|finish|complete|hallucinate|imagine|critique|pick|choose|help|come up with)"
 )
 
-_VERBS = r"please|kindly|pls|just|always|never|do not|don't|dont|avoid|refrain|make sure|be sure|ensure|remember|keep|stick|use|answer|reply|respond|write|speak|talk|call|address|act|pretend|behave|be|begin|start|end|finish|close|open|stop|no|only|limit|include|add|mention|give|provide|explain|treat|assume|stay|format|phrase|say|sign|put|let|try|feel free|skip|leave|drop|quit|cut|follow|adopt|maintain|convert|translate|double-check|cite|quote|ask|tell|show|list|go|switch|spell|capitalize|ignore|forget"
+_VERBS = r"please|kindly|pls|just|always|never|do not|don't|dont|avoid|refrain|make sure|be sure|ensure|remember|keep|stick|use|answer|reply|respond|write|speak|talk|call|address|act|pretend|behave|be|begin|start|end|finish|close|open|stop|no|only|limit|include|add|mention|give|provide|explain|treat|assume|stay|format|phrase|say|sign|put|let|try|feel free|skip|leave|drop|quit|cut|follow|adopt|maintain|convert|translate|double-check|cite|quote|ask|tell|show|list|go|switch|spell|capitalize|ignore|forget|pitch|check|tailor|gear|adapt|adjust|confirm|restate|warn|remind|number|label|mark|highlight|define|back up|point out|sum up|round"
 
 SIGNALS: dict[str, re.Pattern[str]] = {
     name: re.compile(pattern, re.I)
@@ -66,7 +66,7 @@ SIGNALS: dict[str, re.Pattern[str]] = {
             r"|\b(?:all|each|every one)(?: of)? your (?:suggestions?|recommendations?|explanations?)\b|\b(?:all|every|any)(?: \w+)? (?:suggestions?|recommendations?|explanations?) (?:that )?(?:you|i)\b"
             r"|\b(?:answer|reply to|respond to) (?:every|any|all)(?: single)?(?: of)?(?: my)? questions?\b(?! (?:below|above|in|from|on|at|of)\b)(?!\s*:)"
             r"|\b(?:per|pro) (?:answer|reply|response|message|antwort|nachricht)\b"
-            rf"|\ball my (?:questions|messages|requests|prompts)\b|\beverything you (?:write|say|send|tell|explain|give|answer|do|show)\b|\bwhatever i (?:ask|say|write|type|send|post|paste|enter|tell you|give you)\b"
+            rf"|\ball my (?:questions|messages|requests|prompts)\b|\beverything you (?:write|say|send|tell|explain|give|answer|do|show)\b|\bwhatever you (?:tell|say|write|send|explain|suggest)\b|\b(?:after|before|in|with|under) (?:every|each) (?:explanation|suggestion|recommendation|example|summary)\b|\bwhatever i (?:ask|say|write|type|send|post|paste|enter|tell you|give you)\b"
             rf"|\bno matter (?:what|how|which|whether)\b"
         ),
         "your_replies": rf"\byour (?:\w+ ){{0,2}}{_PLURAL}\b|\bmy (?:\w+ )?(?:questions|messages|requests|prompts|queries)\b|\b(?:reply|respond|answer|answers|replies|responses) (?:to )?me\b",
@@ -128,7 +128,7 @@ SIGNALS: dict[str, re.Pattern[str]] = {
         "third_party": r"^(?:and |but |also |so )?(?:my|our|his|her|their|the|this|that|these|those|it|he|she|they|there|some|many|most|a|an)\b(?! (?:answer|answers|reply|replies|response|rule|rules|favou?rite|preference|name|pronouns|religion|faith|doctor|diet|allerg\w+|condition|next|only|way|language|tone)\b)(?![^.!?]*\b(?:you|your|i)\b)",
         # how to address or speak of the user: lasting by nature
         "address": (
-            r"\b(?:call|address) me (?!back\b|later\b|tomorrow\b|tonight\b|today\b|when\b|if\b|at \d|on \w+day\b|a (?:taxi|cab|lawyer|doctor)\b|crazy\b|old-fashioned\b)(?:as |by |just |only |simply )?\S|\brefer to me (?:as|by)\b"
+            r"\b(?:call|address) me (?!back\b|later\b|tomorrow\b|tonight\b|today\b|when\b|if\b|at \d|on \w+day\b|a (?:taxi|cab|lawyer|doctor)\b|crazy\b|old-fashioned\b)(?:as |by |just |only |simply )?\S|\brefer to me (?:as|by)\b|\bmy pronouns are\b"
             r"|\buse (?:\w+/\w+|the pronouns?|the name)\b[^.!?]*\b(?:me|pronouns?)\b|\b(?:nenn\w*|nennen sie) mich\b|\b(?:duze|sieze|duzen sie|siezen sie) mich\b|\bsprich mich (?:mit|als)\b|\bappelle[- ]moi\b|\bappelez[- ]moi\b|\btutoie[- ]moi\b|\bvouvoie[- ]moi\b|\bllámame\b|\btutéame\b|\bchiamami\b|\b(?:dammi|mi dia) del (?:lei|tu)\b|\bme chame\b|\bnoem me\b"
         ),
         "one_reply": (
@@ -220,10 +220,15 @@ _INFORMAL = {
     "plz": "please", "pls": "please", "u": "you", "ur": "your", "youre": "you're", "im": "i'm", "ive": "i've", "dont": "don't", "cant": "can't",
     "wont": "won't", "doesnt": "doesn't", "shouldnt": "shouldn't", "mustnt": "mustn't", "wanna": "want to", "gonna": "going to", "gimme": "give me", "lemme": "let me", "alwys": "always", "allways": "always",
 }  # fmt: skip
+_HOUSEHOLD = re.compile(r"\bwe('re)?\b", re.I)
+"""What a household keeps to binds as much as what one person does."""
 _INFORMAL_WORD = re.compile(r"\b(?:" + "|".join(_INFORMAL) + r")\b(?!')", re.I)
 
 
 def signals(voice: str) -> frozenset[str]:
     """Names of the signals that a sentence shows; pass :attr:`Sentence.voice`, not the raw text."""
     text = _INFORMAL_WORD.sub(lambda m: _INFORMAL[m.group().lower()], voice.replace("’", "'"))
-    return frozenset(name for name, pattern in SIGNALS.items() if pattern.search(text))
+    found = {name for name, pattern in SIGNALS.items() if pattern.search(text)}
+    if SIGNALS["dislike"].search(_HOUSEHOLD.sub(lambda m: "I'm" if m.group(1) else "I", text)):
+        found.add("dislike")
+    return frozenset(found)

@@ -24,25 +24,25 @@ _CUES = re.compile(
     r"|^(?:ok(?:ay)?[,.!]? |please |now |and |so |alright[,.]? |thanks[,.!]? )*stop (?P<stop>(?:with |being |doing |using |talking |speaking |writing |answering |replying |responding |acting |calling |adding |ending |starting |saying |pretending |making |giving |the |that |it |all )[^.!?]*)"
     r"|\b(?:enough (?:with|of)|i'm (?:done|tired|bored|fed up) (?:with|of)|i am (?:done|tired) (?:with|of)|that's enough|let's (?:drop|stop|end|quit)) (?P<enough>[^.!?]*)"
     r"|\b(?P<plain>(?:plain|normal|regular|usual|ordinary) (?:answers?|replies|style|text|mode|talk|english|voice))\b[^.!?]*\b(?:again|from now on|now)\b|\b(?:back to|return to|go back to|resume) (?P<normal>(?:normal|your (?:normal|usual|regular|own)|regular|usual|yourself|default|how you)[^.!?]*)|\b(?:answer|talk|speak|write|reply|respond|be) (?P<normally>normally|yourself|regularly|as usual|like (?:you )?normal\w*)\b"
-    r"|\b(?:i|we)(?:'m|'ve| am| have)? (?P<iagain>[^.!?]*?)\b(?:again|these days|after all|now)[.!]?$|\bich (?P<de_iagain>[^.!?]*?\bwieder\b[^.!?]*)"
+    r"|\b(?:i|we)(?:'m|'ve| am| have)? (?P<iagain>[^.!?]*?)\b(?:again(?:[.!]?$|[,;])|(?:these days|after all|now)[.!]?$)|\bich (?P<de_iagain>[^.!?]*?\bwieder\b[^.!?]*)"
     r"|\b(?:doesn't|does not|don't|no longer) (?P<applies>appl(?:y|ies)|counts?|hold|matters?)\b"
     r"|\b(?:vergiss|ignorier\w*|streich\w*|lass) (?P<de_drop>(?:das|die|den|was|meine|alle|bitte|diese)\b[^.!?]*)|\b(?:du (?:kannst|darfst)|sie (?:können|dürfen)) (?P<de_again>[^.!?]*\b(?:wieder|aufhören)\b[^.!?]*)|\bdu (?:musst|brauchst) (?P<de_need>[^.!?]*\b(?:nicht|kein\w*)\b[^.!?]*\bmehr\b[^.!?]*|nicht mehr [^.!?]*)"
-    r"|\bhör(?:e)?(?: bitte)? (?:jetzt )?auf(?: mit| damit)?,? ?(?P<de_stop>[^.!?]*)|\b(?:genug|schluss) (?:mit|von) (?P<de_enough>[^.!?]*)|\b(?P<de_nomore>[^.!?]*) gilt nicht mehr\b|\b(?P<de_normal>normal\w*\b[^.!?]*\bwieder|wieder\b[^.!?]*\bnormal)\w*|\bsei wieder (?P<de_self>du selbst)|\b(?:antworte|rede|sprich|schreib\w*)(?: bitte)? wieder (?:ganz |völlig |bitte )*(?P<de_normally>normal|wie (?:sonst|vorher|früher))",
+    r"|\b(?:lass|streich\w*) (?P<de_them>sie|es|das|ihn|die)\b(?: bitte| wieder| jetzt)*(?: weg| sein| bleiben)?[.! ]*$|\bhör(?:e)?(?: bitte)? (?:jetzt )?auf(?: mit| damit)?,? ?(?P<de_stop>[^.!?]*)|\b(?:genug|schluss) (?:mit|von) (?P<de_enough>[^.!?]*)|\b(?P<de_nomore>[^.!?]*) gilt nicht mehr\b|\b(?P<de_normal>normal\w*\b[^.!?]*\bwieder|wieder\b[^.!?]*\bnormal)\w*|\bsei wieder (?P<de_self>du selbst)|\b(?:antworte|rede|sprich|schreib\w*)(?: bitte)? wieder (?:ganz |völlig |bitte )*(?P<de_normally>normal|wie (?:sonst|vorher|früher))",
     re.I,
 )
 _LIFTS = re.compile(
-    r"(?P<fine>[^.!?,;]{3,60}?)\b(?:is|are|would be) (?:perfectly |totally |completely |absolutely )?(?:fine|ok(?:ay)?|allowed|welcome|all right|alright|permitted)\b"
+    r"(?:^|[,;] ?)(?P<fine>[^.!?,;]{3,60}?)\b(?:is|are|would be) (?:perfectly |totally |completely |absolutely )?(?:fine|ok(?:ay)?|allowed|welcome|all right|alright|permitted)\b"
     r"|\bi don't mind (?P<mind>[^.!?]*?)\b(?:anymore|any more|any longer|now|after all|again)\b|\b(?:you can|you may) (?P<can>[^.!?]*?)\b(?:now|if you (?:like|want)|after all|whenever you (?:like|want))\b"
-    r"|(?P<de_inverse>[^.!?,;]{2,60}?)\b(?:darfst|kannst) du (?:\w+ )*(?:doch|wieder|ruhig|jetzt)\b|\b(?:du|wir|sie) (?:darfst|kannst|können|dürfen) (?P<de_may>[^.!?]*\b(?:doch|wieder|ruhig)\b[^.!?]*)|(?P<de_fine>[^.!?,;]{2,60}?)\b(?:ist|sind) (?:\w+ )*(?:okay|ok|erlaubt|in ordnung)\b",
+    r"|(?:^|[,;] ?)(?P<de_inverse>[^.!?,;]{2,60}?)\b(?:darfst|kannst) du (?:\w+ )*(?:doch|wieder|ruhig|jetzt)\b|\b(?:du|wir|sie) (?:darfst|kannst|können|dürfen) (?P<de_may>[^.!?]*\b(?:doch|wieder|ruhig)\b[^.!?]*)|(?:^|[,;] ?)(?P<de_fine>[^.!?,;]{2,60}?)\b(?:ist|sind) (?:\w+ )*(?:okay|ok|erlaubt|in ordnung)\b",
     re.I,
 )
 """Allows what a rule forbids; what the rule is about stands in the groups."""
 _ENDS = re.compile(
-    r"(?P<off>[^.!?,;]{3,60}?)\b(?:is|are) (?:now )?(?:off|over|void|cancelled|canceled|gone|obsolete|lifted|off the table|history)\b[.! ]*$|(?:\bonly )?(?P<go>[^.!?,;]{3,60}?)\b(?:has|have|needs|need|can|must) (?:to )?go\b[.! ]*$|(?P<unneeded>[^.!?,;]{3,60}?)\b(?:is|are|isn't|aren't)(?: not| no longer| really)* (?:necessary|needed|required|wanted)\b(?: anymore| any more| any longer| now)*[.! ]*$"
+    r"(?:^|[,;] ?)(?P<off>[^.!?,;]{3,60}?)\b(?:is|are) (?:now )?(?:off|over|void|cancelled|canceled|gone|obsolete|lifted|off the table|history)\b[.! ]*$|(?:\bonly )?(?:^|[,;] ?)(?P<go>[^.!?,;]{3,60}?)\b(?:has|have|needs|need|can|must) (?:to )?go\b[.! ]*$|(?:^|[,;] ?)(?P<unneeded>[^.!?,;]{3,60}?)\b(?:is|are|isn't|aren't)(?: not| no longer| really)* (?:necessary|needed|required|wanted)\b(?: anymore| any more| any longer| now)*[.! ]*$"
     r"|\b(?:can|may) be (?P<aslong>as \w+ as) you (?:like|want|wish|please)\b|(?P<whatever>\b(?:whatever|however|whichever|any)\b[^.!?]*)\byou (?:like|want|wish|please)\b"
     r"|\b(?:you can|you may|let's|we can|feel free to) (?:go |switch |change |move )?(?P<back>back to [^.!?]*)"
-    r"|^(?:\W*(?:ok(?:ay)?|please|pls|and|but|so|now|ugh|right)[,. ]+)*(?:no more|quit|cease|cut out|lay off|enough with)(?: with)? (?P<nomore>[^.!?]*)"
-    r"|(?P<de_unneeded>[^.!?,;]{2,60}?)\b(?:brauchst|musst|sollst) du (?:\w+ )*nicht mehr\b|(?P<de_leave>[^.!?,;]{2,60}?)\bkannst du (?:\w+ )*(?:weglassen|lassen|streichen|vergessen|sparen)\b|\blass (?P<de_let>[^.!?]*) (?:weg|sein|bleiben)\b|\bkeine? (?P<de_nomore>[^.!?]*) mehr\b|(?P<de_back>[^.!?,;]{3,60}?)\bnehme ich zurück\b|(?P<de_not>[^.!?,;]{2,60}?)\b(?:ist|sind) nicht mehr (?:nötig|notwendig)\b",
+    r"|^(?:\W*(?:ok(?:ay)?|please|pls|and|but|so|now|ugh|right)[,. ]+)*(?:no more|quit|cease|cut out|lay off|enough)(?: with| of)? (?P<nomore>[^.!?]*)"
+    r"|(?:^|[,;] ?)(?P<de_unneeded>[^.!?,;]{2,60}?)\b(?:brauchst|musst|sollst) du (?:\w+ )*nicht mehr\b|(?:^|[,;] ?)(?P<de_leave>[^.!?,;]{2,60}?)\bkannst du (?:\w+ )*(?:weglassen|lassen|streichen|vergessen|sparen)\b|\blass (?P<de_let>[^.!?]*) (?:weg|sein|bleiben)\b|\bkeine? (?P<de_nomore>[^.!?]*) mehr\b|(?:^|[,;] ?)(?P<de_back>[^.!?,;]{3,60}?)\bnehme ich zurück\b|(?:^|[,;] ?)(?P<de_not>[^.!?,;]{2,60}?)\b(?:ist|sind) nicht mehr (?:nötig|notwendig)\b",
     re.I,
 )
 """Ends what a rule asks for."""
@@ -56,7 +56,7 @@ _LAST = re.compile(
     re.I,
 )
 _PRONOUN = re.compile(
-    r"(?:(?:stop|drop|quit|forget|ignore|skip|leave) ?)?(?:it|that|them|those|these|this|doing (?:it|that)|do without|leave \w+ out|leave out|stop|drop|quit)?(?: (?:now|please|again))*$",
+    r"(?:(?:stop|drop|quit|forget|ignore|skip|leave) ?)?(?:it|that|them|those|these|this|sie|es|das|ihn|die|doing (?:it|that)|do without|leave \w+ out|leave out|stop|drop|quit)?(?: (?:now|please|again))*$",
     re.I,
 )
 _NORMAL = re.compile(
@@ -95,16 +95,19 @@ def _implied(rule: str) -> str:
     return "".join(words for name, words in _MEANT.items() if name in low)
 
 
-def withdrawals(voice: str, text: str) -> list[Withdrawal]:
+def withdrawals(voice: str, text: str, *, plain_only: bool = False) -> list[Withdrawal]:
     """What the sentence may withdraw, the plainest reading first; empty when it withdraws nothing.
 
     Args:
         voice: the sentence with other people's words blanked out, where the withdrawing words must stand.
         text: the sentence itself, of the same length, for what is withdrawn.
+        plain_only: leave out the readings that need an active rule to mean anything.
     """
     low = voice.replace("’", "'")
     plain = _plain_withdrawal(low, text)
     found = [plain] if plain is not None else []
+    if plain_only:
+        return found
     for pattern, polarity in ((_LIFTS, "ban"), (_ENDS, "order")):
         match = pattern.search(low)
         if match is not None:

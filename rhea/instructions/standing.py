@@ -179,7 +179,7 @@ _LEAD = 40
 """Characters in which a sentence that begins with its duration has told it."""
 _FIRST_PERSON = re.compile(r"\b(?:i|i'm|i’m|my|me|we|our|ich|mir|mich|mein\w*|wir)\b", re.I)
 _CONTENT_CLAUSE = re.compile(
-    r"^.{4,80}?(?:\b(?:that|who|which|where|whose|saying|asking|telling|explaining|announcing|about|to)\b|, (?:dass|in de[mr]|wo|wie|der|die|das)\b)", re.I)  # fmt: skip
+    r"^.{4,80}?(?:\b(?:that|who|which|where|whose|saying|asking|telling|explaining|announcing|about|to)\b|:|, (?:dass|in de[mr]|wo|wie|der|die|das)\b)", re.I)  # fmt: skip
 
 
 def _plainly_asks(signs: frozenset[str]) -> bool:
