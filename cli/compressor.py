@@ -10,7 +10,7 @@ import typer
 from rhea.cli.app import compressor_app, print_json, reported
 from rhea.cli.options import Json, quiet
 
-__all__ = ["generate", "info", "train", "verify"]
+__all__ = ["generate", "info", "reader", "train", "verify"]
 
 Model = Annotated[
     str | None, typer.Option("--model", metavar="M", help="Hub name, folder or GGUF file; else the embedded default.")
@@ -135,3 +135,20 @@ def verify(folder: Folder = None, model: Model = None, as_json: Json = False) ->
         print_json({"id": compressor.id, "fits": True})
     else:
         typer.echo(f"{compressor.id} is whole and fits {loaded.name}")
+
+
+@compressor_app.command("reader")
+def reader(
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="A compressor.")],
+    output: Annotated[Path, typer.Argument(metavar="OUTPUT", help="Folder to write the adapter to.")],
+    as_json: Json = False,
+) -> None:
+    """Write the adapter that reads memory tokens in PEFT's layout, for a server such as vLLM."""
+    with reported():
+        from rhea.compress.export import export_reader
+
+        export_reader(folder, output)
+    if as_json:
+        print_json({"output": str(output)})
+    else:
+        typer.echo(f"the reading adapter is in {output}")

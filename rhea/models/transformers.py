@@ -24,6 +24,8 @@ from rhea.types import ChatMessage
 if TYPE_CHECKING:
     import torch
 
+    from rhea.compress.mixed import MixedPrompt
+
 __all__ = ["Sampling", "TransformersModel"]
 
 _DEFAULT_WINDOW = 4096
@@ -174,12 +176,7 @@ class TransformersModel:
         """
         import torch
 
-        from rhea.compress.mixed import embed_mixed, render_mixed
-
-        vectors = {index: torch.tensor(value) for index, value in memory.items()}
-        prompt = render_mixed(self.prompts, messages, {index: len(value) for index, value in vectors.items()})
-        with torch.inference_mode():
-            embedded = embed_mixed(reader, prompt, vectors)
+        prompt, vectors, embedded = self._mixed(messages, memory, reader)
         # the ids beside the embeddings are for what looks back at the prompt's words, as a repetition penalty does
         seen = torch.tensor([prompt.ids]).clamp(min=0)
         told: list[Hashable] = list(prompt.ids)
@@ -187,6 +184,22 @@ class TransformersModel:
             rows = vectors[slot.message].half().numpy()
             told[slot.start : slot.start + slot.length] = [row.tobytes() for row in rows]
         yield from self._reply(reader, {"input_ids": seen, "inputs_embeds": embedded}, told)
+
+    def embed(self, messages: Sequence[ChatMessage], memory: Mapping[int, Any], reader: Any) -> torch.Tensor:
+        """The final prompt as input embeddings, (length, hidden), for a server that takes such."""
+        return self._mixed(messages, memory, reader)[2][0]
+
+    def _mixed(
+        self, messages: Sequence[ChatMessage], memory: Mapping[int, Any], reader: Any
+    ) -> tuple[MixedPrompt, dict[int, torch.Tensor], torch.Tensor]:
+        import torch
+
+        from rhea.compress.mixed import embed_mixed, render_mixed
+
+        vectors = {index: torch.tensor(value) for index, value in memory.items()}
+        prompt = render_mixed(self.prompts, messages, {index: len(value) for index, value in vectors.items()})
+        with torch.inference_mode():
+            return prompt, vectors, embed_mixed(reader, prompt, vectors)
 
     def _reply(self, network: Any, prompt: dict[str, torch.Tensor], keys: Sequence[Hashable]) -> Iterator[str]:
         length = len(keys)
