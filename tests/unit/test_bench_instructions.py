@@ -189,6 +189,13 @@ def test_the_scenarios_end_as_they_should() -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("name", ["held_out", "second_sight", "third_sight"])
+def test_dialogues_that_were_once_unseen_stay_right(name: str) -> None:
+    found = measure_scenarios(bundled(f"scenarios_{name}.jsonl"))
+    assert min(found["tuning"]["right"], found["held_out"]["right"]) >= 0.9, found["wrong"]
+
+
+@pytest.mark.slow
 def test_the_bundled_messages_are_told_apart() -> None:
     found = measure_detection([bundled("instructions.jsonl")])
     assert found["f1"] >= 0.95
