@@ -22,6 +22,9 @@ MOST_TURNS = 6
 _LONGEST = 600
 """Characters of a message that can go on with something; a longer one brings its own material."""
 
+_SHORT = 120
+"""Characters of a message in which an order may name no object; spares reading most longer ones."""
+
 _TEXT = (
     r"(?:responses?|repl(?:y|ies)|answers?|outputs?|results?|texts?|versions?|drafts?|poems?|stor(?:y|ies)|essays?|"
     r"e-?mails?|letters?|articles?|summar(?:y|ies)|paragraphs?|songs?|lyrics|posts?|lists?|tables?|sentences?|titles?|"
@@ -47,6 +50,16 @@ _POINTS = re.compile(
     r"|\b(?:add|insert|include) (?:[\w'-]+ ){1,6}(?:to|in|into|at the \w+ of) (?:it|this|that|them)\b",
     re.I,
 )
+_SAYINGS = re.compile(
+    r"\bkeep (?:it|this|that|them) (?:up|going|coming|real|close|positiv\w+|energy|spirit)\b"
+    r"|\bmake (?:it|this|that|them) (?:all )?(?:happen|work|through|count|big|worth|home|up|to|in|last|so)\b"
+    r"|\bmake it(?=[ ]*(?:$|[,.!;]))"
+    r"|(?:\b(?:i|we|they|he|she|gonna|going to|determined to|hope to|trying to|able to)|'ll|'m|'d) "
+    r"(?:just |really |also )?(?:make|keep|put|turn|change|finish|start|end|continue|improve|fix) "
+    r"(?:it|this|that|them)\b",
+    re.I,
+)
+"""What points at no reply: "keep it up", "we'll make it"."""
 _BARE = re.compile(
     r"^(?:(?:also|and|but|ok(?:ay)?|no|now|next|then|again|please|bitte|und|jetzt)[,!]? )*(?:"
     r"(?:no|without|fewer|less|more|keine?n?|ohne|weniger|mehr) (?:\w+ )?(?:commas?|emojis?|bullet points?|bullets|"
@@ -104,7 +117,7 @@ def goes_on(text: str) -> bool:
     Args:
         text: the user's message.
     """
-    if len(text) > _LONGEST or _OWN_MATERIAL.search(text):
+    if len(text) > _LONGEST or _OWN_MATERIAL.search(text) or not (len(text) < _SHORT or _points_at_reply(text)):
         return False
     own = _own(text)
     return any(map(_orders, own)) and not any(map(_asks, own))
@@ -164,8 +177,12 @@ def _only_rules(text: str) -> bool:
     return bool(readings) and all(r.verdict for r in readings)
 
 
+def _points(voice: str) -> bool:
+    return bool(_POINTS.search(_SAYINGS.sub("_", voice)))
+
+
 def _points_at_reply(voice: str) -> bool:
-    return bool(_NAMES_REPLY.search(voice) or _POINTS.search(voice))
+    return bool(_NAMES_REPLY.search(voice)) or _points(voice)
 
 
 def _orders(reading: Reading) -> bool:
@@ -179,7 +196,7 @@ def _orders(reading: Reading) -> bool:
         return False
     if "question" in signs and "can_you" not in signs:
         return False
-    return bool(signs & _ORDER or (signs & {"one_text"} and _POINTS.search(voice))) and _points_at_reply(voice)
+    return bool(signs & _ORDER or ("one_text" in signs and _points(voice))) and _points_at_reply(voice)
 
 
 def _asks(reading: Reading) -> bool:

@@ -46,6 +46,9 @@ STANDS_FOR_ITSELF = [
     "> Make it shorter.",
     "```\nMake it shorter.\n```",
     "Make it shorter. And why is the sea salt?",
+    "Well done, keep it up!",
+    "Let's make it happen tomorrow.",
+    "I'm sure we'll make it.",
     "",
     "   ",
 ]
