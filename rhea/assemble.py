@@ -22,7 +22,7 @@ from dataclasses import dataclass, field
 
 from rhea.errors import BudgetTooSmall, InstructionsExceedBudget
 from rhea.instructions.in_force import render_question, render_system
-from rhea.instructions.piece import constraints, fewer
+from rhea.instructions.piece import constraints, fewer, reworks
 from rhea.models.base import TokenCounter, reads_memory
 from rhea.recall.plan import RecallPlan
 from rhea.recall.render import Part, PlannedEpisode, render_background
@@ -131,7 +131,7 @@ def assemble(
         room = min(room, recall_budget)
     frame = counter.count_text(f"{BACKGROUND_TITLE}\n\n\nQuestion: ") + _MARGIN
     chosen = plan(max(0, room - frame))
-    chosen.restate([turn.id for turn in requests], counter.count_text)
+    chosen.restate([turn.id for turn in requests], counter.count_text, keep_last=reworks(record.user))
     built = draft(*_sections(chosen))
     while built.tokens > limit or (recall_budget is not None and built.remembered > recall_budget):
         if not chosen.shrink():

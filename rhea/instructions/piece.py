@@ -15,7 +15,7 @@ from rhea.instructions.sentences import split_sentences
 from rhea.instructions.standing import Reading, read_message
 from rhea.types import TurnRecord
 
-__all__ = ["MOST_TURNS", "constraints", "earlier_requests", "fewer", "goes_on"]
+__all__ = ["MOST_TURNS", "constraints", "earlier_requests", "fewer", "goes_on", "reworks"]
 
 MOST_TURNS = 6
 """Earlier turns that are looked at."""
@@ -60,6 +60,18 @@ _SAYINGS = re.compile(
     re.I,
 )
 """What points at no reply: "keep it up", "we'll make it"."""
+_REWORKS = re.compile(
+    r"\b(?:re-?(?:write|phrase|word|state|format|frame|structure|organi[sz]e|do|work|consider|vise|fine|place|move|peat)|"
+    r"paraphrase|shorten|lengthen|expand|extend|elaborate|translate|convert|turn|transform|change|edit|improve|correct|"
+    r"fix|simplify|summari[sz]e|condense|distill?|trim|polish|continue|adjust|adapt|modify|update|add|delete|insert|swap|"
+    r"merge|split|combine|consolidate|present|format|break down|take|cut|drop|leave out|"
+    rf"kürze|übersetze?|ändere?|überarbeite|ergänze?|streiche?)\b[^.!?]{{0,60}}?\b{_OF_REPLY}"
+    r"|\b(?:again|instead|above|previous|prior|earlier|existing|the same|based on|building on|"
+    r"shorter|longer|simpler|briefer|funnier|clearer|(?:more|less|fewer) (?!than\b)\w+|"
+    r"kürzer|länger|einfacher|knapper|förmlicher|lockerer|nochmal|noch einmal|stattdessen)\b",
+    re.I,
+)
+"""Works on a text that is there, or compares with it."""
 _BARE = re.compile(
     r"^(?:(?:also|and|but|ok(?:ay)?|no|now|next|then|again|please|bitte|und|jetzt)[,!]? )*(?:"
     r"(?:no|without|fewer|less|more|keine?n?|ohne|weniger|mehr) (?:\w+ )?(?:commas?|emojis?|bullet points?|bullets|"
@@ -130,6 +142,19 @@ def constraints(text: str) -> list[str]:
         text: the user's message.
     """
     return [r.sentence.text for r in _own(text) if _orders(r) and not _asks(r)]
+
+
+def reworks(text: str) -> bool:
+    """Does the message work on the text of the last reply ("make it shorter"), rather than say what a reply must be?
+
+    What only says what a reply must be ("your answer should have three paragraphs") is obeyed better without the
+    reply that did not obey it: small models copy what they said before (docs/rules.md has the figures).
+
+    Args:
+        text: a message that goes on with a piece of work.
+    """
+    readings = _own(text)
+    return any("can_you" in r.signs or _points(r.sentence.voice) or _REWORKS.search(r.sentence.voice) for r in readings)
 
 
 def earlier_requests(turns: Sequence[TurnRecord], text: str) -> list[TurnRecord]:

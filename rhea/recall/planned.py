@@ -100,14 +100,15 @@ class RecallPlan:
         """A row for each episode and each traced omitted turn, by position."""
         return Trace(self.episodes, self.omitted)
 
-    def restate(self, turn_ids: Collection[int], count: Callable[[str], int]) -> None:
-        """Take turns out of the background whose requests stand beside the question; the last exchange stays.
+    def restate(self, turn_ids: Collection[int], count: Callable[[str], int], *, keep_last: bool) -> None:
+        """Take out turns whose requests stand beside the question, replies included.
 
         Args:
             turn_ids: turns of this conversation.
             count: tokens of a text.
+            keep_last: whether the last exchange stays, because its reply is worked on.
         """
-        for episode in self.background:
+        for episode in self.background if keep_last else list(self.episodes):
             if episode.turn.id in turn_ids:
                 self.episodes.remove(episode)
                 tokens, reason = count(episode.turn.user), "restated beside the question"

@@ -8,7 +8,7 @@ import pytest
 
 from rhea import Settings
 from rhea.instructions.in_force import render_question
-from rhea.instructions.piece import MOST_TURNS, constraints, earlier_requests, fewer, goes_on
+from rhea.instructions.piece import MOST_TURNS, constraints, earlier_requests, fewer, goes_on, reworks
 from rhea.memory import Conversation
 from rhea.testing import memory_database
 from rhea.types import Decision, Message, TurnRecord, TurnState
@@ -66,6 +66,21 @@ def test_tasks_questions_rules_and_foreign_words_do_not(text: str) -> None:
 
 def test_a_long_message_brings_its_own_material() -> None:
     assert not goes_on("Make it shorter. " + "The lamp was lit at dusk. " * 40)
+
+
+@pytest.mark.parametrize(
+    "text", ["Make it shorter.", "Shorter, please.", "Rephrase your answer.", "Can you turn that list into prose?"]
+)
+def test_what_works_on_the_reply_needs_it(text: str) -> None:
+    assert reworks(text)
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["Your answer must mention a gull.", "No commas, please.", "The text should have less than fifty words."],
+)
+def test_what_says_how_a_reply_must_be_does_not(text: str) -> None:
+    assert not reworks(text)
 
 
 def test_constraints_are_the_sentences_that_bind_one_reply() -> None:
@@ -132,13 +147,11 @@ def say(chat: Conversation, *texts: str) -> None:
         chat.begin(text).commit("The lamp turns, the ships pass.")
 
 
-def test_a_follow_up_brings_its_requests_and_the_last_exchange_stays() -> None:
+def test_a_demand_brings_its_requests_and_not_the_replies_that_did_not_meet_it() -> None:
     chat = opened()
     say(chat, TASK, "The poem should mention a gull.")
     turn = chat.begin("No commas.")
     assert turn.messages == [
-        {"role": "user", "content": "The poem should mention a gull."},
-        {"role": "assistant", "content": "The lamp turns, the ships pass."},
         {
             "role": "user",
             "content": f"{TASK}\n\nThe poem should mention a gull.\n\nNo commas.\n\n"
@@ -148,8 +161,28 @@ def test_a_follow_up_brings_its_requests_and_the_last_exchange_stays() -> None:
     assert turn.context.sections["requests"] > 0
     assert sum(turn.context.sections.values()) == turn.context.tokens
     assert f"goes on with turn 1: {TASK}" in turn.context.notes
-    row = next(e for e in turn.context.episodes if e.position == 1)
-    assert (row.decision, row.reason) == (Decision.COMPRESSED, "restated beside the question")
+    rows = [(e.position, e.decision, e.reason) for e in turn.context.episodes]
+    assert rows == [(n, Decision.COMPRESSED, "restated beside the question") for n in (1, 2)]
+
+
+def test_the_last_exchange_stays_where_its_reply_is_worked_on() -> None:
+    chat = opened()
+    say(chat, TASK, "The poem should mention a gull.")
+    turn = chat.begin("Make it shorter.")
+    assert [m["content"] for m in turn.messages[:-1]] == [
+        "The poem should mention a gull.",
+        "The lamp turns, the ships pass.",
+    ]
+    assert turn.messages[-1]["content"].startswith(TASK)
+    assert sum(turn.context.sections.values()) == turn.context.tokens
+
+
+def test_other_turns_stay_in_the_background() -> None:
+    chat = opened()
+    say(chat, "My aunt keeps a lighthouse near Calais.", TASK)
+    turn = chat.begin("The poem should be about my aunt's lighthouse.")
+    asked = turn.messages[-1]["content"]
+    assert asked.index("near Calais") < asked.index(f"Question: {TASK}")
 
 
 def test_rules_come_first_and_are_reminded_of_with_the_constraints() -> None:
