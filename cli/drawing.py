@@ -39,6 +39,7 @@ SECTION_STYLES = {
     "background": "blue",
     "recent": "cyan",
     "question": "green",
+    "requests": "yellow",
     "template": "bright_black",
 }
 DECISION_STYLES = {Decision.RAW: "green", Decision.COMPRESSED: "yellow", Decision.OMITTED: "bright_black"}

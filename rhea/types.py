@@ -228,7 +228,7 @@ class Context:
     tokens: int
     """Exact count of the rendered prompt, template included."""
     sections: Mapping[str, int]
-    """Tokens by section: instructions, background, recent, question, template."""
+    """Tokens by section: instructions, background, recent, question, template; requests where a message goes on."""
     instructions: Sequence[str]
     """Instructions in force, verbatim, as placed."""
     episodes: Sequence[EpisodeTrace]
