@@ -145,7 +145,7 @@ def assemble(
         instructions=tuple(i.text for i in kept),
         episodes=chosen.trace(),
         left_out=tuple(i.text for i in left_out),
-        notes=(*notes, *_goes_on_with(requests)),
+        notes=(*notes, *_goes_on_with(requests), *_as_memory(built)),
         others=pack_scores(chosen.others),
     )
     return Assembled(built.messages, context, built.memory)
@@ -204,6 +204,11 @@ def _draft(
     } | requested
     sections["template"] = tokens - sum(sections.values())
     return _Draft(messages, sections, tokens, turns)
+
+
+def _as_memory(built: _Draft) -> list[str]:
+    count = len(built.memory)
+    return [f"{count} {'reply is' if count == 1 else 'replies are'} read as memory tokens"] if count else []
 
 
 def _goes_on_with(requests: Sequence[TurnRecord]) -> list[str]:

@@ -106,6 +106,7 @@ class TestConversation:
             counted = model.count_mixed(turn.messages, {index: len(v) for index, v in read.items()})
             assert counted == turn.context.tokens <= turn.context.budget
             assert sum(turn.context.sections.values()) == turn.context.tokens
+            assert any("memory tokens" in note for note in turn.context.notes)
 
     def test_a_loop_of_ones_own_gets_text_alone(self, home, model):
         with opened(model, MemoryTokens(model, home / "compressor")) as memory:
