@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from rhea.asynchronous import AsyncConversation, AsyncReply, AsyncRhea, AsyncTurn
     from rhea.compress.base import Compressor
+    from rhea.compress.lazy import MemoryTokens
     from rhea.compress.text import TextCompressor
     from rhea.embed import Embedder, SentenceTransformerEmbedder
     from rhea.errors import RheaError
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from rhea.models.counting import FallbackCounter, TokenizerCounter
     from rhea.models.openai import OpenAIModel
     from rhea.models.transformers import Sampling, TransformersModel
+    from rhea.models.vllm import VLLMModel
     from rhea.settings import Settings
     from rhea.types import Context
 
@@ -36,6 +38,7 @@ __all__ = [
     "Conversation",
     "Embedder",
     "FallbackCounter",
+    "MemoryTokens",
     "OpenAIModel",
     "Reply",
     "Rhea",
@@ -48,11 +51,13 @@ __all__ = [
     "TokenizerCounter",
     "TransformersModel",
     "Turn",
+    "VLLMModel",
 ]
 
 _HOMES = {
     "rhea.asynchronous": ("AsyncConversation", "AsyncReply", "AsyncRhea", "AsyncTurn"),
     "rhea.compress.base": ("Compressor",),
+    "rhea.compress.lazy": ("MemoryTokens",),
     "rhea.compress.text": ("TextCompressor",),
     "rhea.embed": ("Embedder", "SentenceTransformerEmbedder"),
     "rhea.errors": ("RheaError",),
@@ -61,6 +66,7 @@ _HOMES = {
     "rhea.models.counting": ("FallbackCounter", "TokenizerCounter"),
     "rhea.models.openai": ("OpenAIModel",),
     "rhea.models.transformers": ("Sampling", "TransformersModel"),
+    "rhea.models.vllm": ("VLLMModel",),
     "rhea.settings": ("Settings",),
     "rhea.types": ("Context",),
 }
