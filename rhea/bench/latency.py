@@ -166,16 +166,17 @@ class _History:
         return _Context((*self.rules, *past, *self.exchanges[turn - 1][0]))
 
     def bounded(self, turn: int) -> _Context:
-        """Instructions, first exchange, compressed turns newest first, last exchange, question."""
+        """Instructions, first exchange, compressed turns newest first, last exchange, question; inside the budget."""
         question = self.exchanges[turn - 1][0]
-        raw = {0, turn - 2} & set(range(turn - 1))
         room = self.plan.budget - len(self.rules) - len(question)
-        forms: dict[int, tuple[int, ...]] = {i: (*self.exchanges[i][0], *self.exchanges[i][1]) for i in raw}
-        room -= sum(map(len, forms.values()))
-        for i in range(turn - 3, 0, -1):
+        forms: dict[int, tuple[int, ...]] = {}
+        whole = sorted({0, turn - 2} & set(range(turn - 1)), reverse=True)
+        for i in (*whole, *range(turn - 3, 0, -1)):
+            user, reply = self.exchanges[i]
             memory = tuple(-(i * self.plan.memory_tokens + j + 1) for j in range(self.plan.memory_tokens))
-            form = (*self.exchanges[i][0], *memory)
-            if len(form) > room:
+            choices = ((*user, *reply), (*user, *memory)) if i in whole else ((*user, *memory),)
+            form = next((f for f in choices if len(f) <= room), None)
+            if form is None:
                 break
             forms[i] = form
             room -= len(form)

@@ -40,6 +40,14 @@ def test_the_bounded_context_stays_in_its_budget():
     assert all(later - earlier == 460 for earlier, later in pairwise(full))
 
 
+def test_a_small_budget_holds_too():
+    plan = LatencyPlan(turns=8, budget=512)
+    history = _History(plan, 1000)
+    lengths = [len(history.bounded(t).ids) for t in range(1, 9)]
+    assert max(lengths) <= 512
+    assert lengths[-1] > 200
+
+
 def test_memory_tokens_are_the_same_from_turn_to_turn():
     history = _History(LatencyPlan(turns=10), 1000)
     earlier, later = history.bounded(8).ids, history.bounded(9).ids
