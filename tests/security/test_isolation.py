@@ -244,7 +244,7 @@ def test_no_step_shows_another_users_canary_on_postgresql(new_database: Any) -> 
 def test_five_thousand_steps_show_no_other_canary(new_database: Any) -> None:
     on_server = type("OnPostgresql", (Isolation,), {"url": new_database("postgresql")})
     print("\nisolation: engine, recall, steps, own canaries seen, leaks")
-    for machine, examples in ((Isolation, 100), (on_server, 20)):
+    for machine, examples in ((Isolation, 150), (on_server, 30)):
         for scope in ("user", "conversation"):
             machine.scope = scope
             play(machine, examples, 50)
