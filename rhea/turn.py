@@ -76,8 +76,8 @@ class Services:
     settings: Settings
     working: RLock = field(default_factory=RLock)
     """Held while pending work is done, so that a turn sees what the background thread has half finished."""
-    asked_for: list[str] = field(default_factory=list)
-    """The compressor whose memory tokens were asked for of all replies there are."""
+    asked_for: set[int] = field(default_factory=set)
+    """Turns whose replies were asked to be made memory tokens of, by this process."""
 
     @property
     def memory(self) -> MemoryCompressor | None:
@@ -150,6 +150,7 @@ class Memories:
         compressor = self._services.memory
         if compressor is not None and compressor.ready():
             self.held = self._services.store.memory(self._owner, turn_ids, compressor.memory_id)
+            ask_for_memory(self._services, self._owner, [i for i in turn_ids if i not in self.held])
         return {turn_id: len(vectors) for turn_id, vectors in self.held.items()}
 
 
@@ -271,10 +272,20 @@ def remember(
             )
     except StoreError as error:
         raise ReplyNotSaved(reply, str(error)) from error
-    if services.memory is not None and services.memory.ready():
-        with suppress(StoreError):  # the next start asks for what is missing
-            services.store.request_memory(services.memory.memory_id, owner, turn_ids=[stored.id])
+    ask_for_memory(services, owner, [stored.id])
     return stored
+
+
+def ask_for_memory(services: Services, owner: OwnerId, turn_ids: Sequence[int]) -> None:
+    """Note that these replies shall become memory tokens, each once: new ones, and those recall looked for in vain.
+
+    What no question comes near is not made, so that another compressor does not mean making everything anew.
+    """
+    fresh = [turn_id for turn_id in turn_ids if turn_id not in services.asked_for]
+    if fresh and services.memory is not None and services.memory.ready():
+        with suppress(StoreError):  # text digests stand in, and the next start asks again
+            services.store.request_memory(services.memory.memory_id, owner, turn_ids=fresh)
+            services.asked_for.update(fresh)
 
 
 def give_up(services: Services, owner: OwnerId, record: TurnRecord) -> None:
@@ -308,16 +319,8 @@ def digest_pending(services: Services, owner: OwnerId | None = None, conversatio
 
 
 def remember_some(services: Services) -> int:
-    """Make memory tokens of a few replies that wait for them; returns how many were done.
-
-    The first call asks for those of all earlier replies too: another compressor's are of no use here.
-    """
-    if services.memory is None or not services.memory.ready():
-        return 0
-    if not services.asked_for:
-        services.asked_for.append(services.memory.memory_id)
-        services.store.request_memory(services.memory.memory_id)
-    return remember_replies(services.store, services.memory)
+    """Make memory tokens of a few replies that wait for them; returns how many were done."""
+    return remember_replies(services.store, services.memory) if services.memory is not None else 0
 
 
 def reembed_some(services: Services) -> int:

@@ -1,12 +1,14 @@
 """Replies that are still to become memory tokens: claimed from the store, encoded in batches, put back.
 
 No turn waits for it: until a reply's memory is there, its text digest stands in. After a change of compressor
-all replies are asked for again, and made anew in the background.
+replies are asked for again as questions come near them, and made anew in the background.
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
+
+from rhea.errors import CompressorError
 
 if TYPE_CHECKING:
     from rhea.compress.base import MemoryCompressor
@@ -37,8 +39,10 @@ def remember_replies(store: Store, compressor: MemoryCompressor, *, limit: int =
                 if turn.reply:
                     exchanges[turn.id] = turn.user, turn.reply
         made = dict(zip(exchanges, compressor.encode_replies(list(exchanges.values())), strict=True))
-    except BaseException:
+    except BaseException as error:
         store.release_work(items)
+        if isinstance(error, RuntimeError):  # torch's: no memory left, say
+            raise CompressorError(f"replies could not be made memory tokens of: {error}") from error
         raise
     store.finish_memory([(i, made[i.turn_id]) for i in items if i.turn_id in made], compressor.memory_id)
     return len(items)

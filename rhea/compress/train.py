@@ -160,13 +160,11 @@ class _Run:
         self.compressor, self.plan = compressor, plan
         self.work = TrainingStep(compressor, distillation=plan.distillation)
         cuda = compressor.device.type == "cuda"
-        groups = [
-            {"params": [_flatten(compressor.adapter_parameters())], "lr": plan.learning_rate},
-            {"params": [_flatten([*compressor.own_parameters(), self.work.hint_scale])], "lr": plan.own_rate},
-        ]
+        own = [*compressor.own_parameters(), self.work.hint_scale]
+        self.flat = [_flatten(compressor.adapter_parameters()), _flatten(own)]
+        self.peaks = [plan.learning_rate, plan.own_rate]
+        groups = [{"params": [flat], "lr": peak} for flat, peak in zip(self.flat, self.peaks, strict=True)]
         self.optimizer = torch.optim.AdamW(groups, betas=(0.9, 0.98), weight_decay=0.0, fused=cuda)
-        self.flat = [p for g in groups for p in g["params"]]  # type: ignore[attr-defined]
-        self.peaks = [float(g["lr"]) for g in groups]  # type: ignore[arg-type]
         self.step = 0
         self.began = time.monotonic()
         self.log: list[Progress] = []
@@ -200,12 +198,13 @@ class _Run:
         for group, peak in zip(self.optimizer.param_groups, self.peaks, strict=True):
             group["lr"] = peak * max(factor, 0.01)
         hint = self.plan.hint * max(0.0, 1 - done / self.plan.hinted) if self.plan.hinted else 0.0
-        for flat in self.flat:
-            flat.grad.zero_()
+        gradients = [flat.grad for flat in self.flat if flat.grad is not None]
+        for gradient in gradients:
+            gradient.zero_()
         for _ in range(self.plan.accumulate):
             self._note(next(stream), hint)
-        for flat in self.flat:
-            flat.grad.div_(self.plan.accumulate)
+        for gradient in gradients:
+            gradient.div_(self.plan.accumulate)
         torch.nn.utils.clip_grad_norm_(self.flat, self.plan.clip)
         self.optimizer.step()
         self.step += 1

@@ -155,6 +155,23 @@ class TestConversation:
             compressor.encode_replies([("a", "b")])
 
 
+    def test_a_failing_encoder_leaves_the_work_for_later(self, home, model, monkeypatch):
+        compressor = MemoryTokens(model, home / "compressor")
+        with opened(model, compressor) as memory:
+            memory.conversation("main").begin("who looks after the boilers?").commit(REPLY)
+
+            def out_of_memory(exchanges: object) -> list:
+                raise RuntimeError("out of memory")
+
+            with monkeypatch.context() as patched:
+                patched.setattr(compressor, "encode_replies", out_of_memory)
+                with pytest.raises(CompressorError, match="out of memory"):
+                    memory.settle()
+            assert memory.store.pending_work() == {"memory": 1}
+            assert memory.settle() == 1
+            assert memory.store.pending_work() == {}
+
+
 class TestChoice:
     def test_what_the_chat_takes(self, home, model):
         assert choose_compressor(None, model, packaged=False) is None
