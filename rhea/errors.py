@@ -175,7 +175,7 @@ class EmbedderError(RheaError):
 
 
 class CompressorError(RheaError):
-    """A compressor folder is damaged, foreign or made for another model, or compressing failed; the message says why."""
+    """A compressor folder is damaged, foreign or made for another model, or compressing failed: the message tells."""
 
 
 class MissingExtra(RheaError):
