@@ -154,7 +154,6 @@ class TestConversation:
         with pytest.raises(CompressorError):
             compressor.encode_replies([("a", "b")])
 
-
     def test_a_failing_encoder_leaves_the_work_for_later(self, home, model, monkeypatch):
         compressor = MemoryTokens(model, home / "compressor")
         with opened(model, compressor) as memory:
