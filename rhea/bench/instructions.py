@@ -46,6 +46,7 @@ def measure_detection(paths: Sequence[Path], *, embedder: Embedder | None = None
     """
     timed = _Timed(embedder or SentenceTransformerEmbedder())
     detector = InstructionDetector(timed)
+    detector.load()
     detector.detect("From now on answer briefly.", ())
     timed.seconds = 0.0
     counts: dict[str, list[int]] = {}

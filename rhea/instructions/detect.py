@@ -1,84 +1,71 @@
-"""Finds what a user's message does to their standing instructions: pure functions over text and vectors.
+"""Finds what a user's message does to their standing instructions: functions over text and vectors, no database.
 
-No database and no model is touched here. Sentence by sentence: someone else's words are set aside, patterns
-and a learned head say whether the sentence stands, and its relation to the active rules says what it changes.
+Patterns give a first opinion (`by_patterns`). With the packaged embedder the evidence on every sentence and every
+active rule is weighed (`evidence`, `weigh`), and a small encoder reads what is still open (`reader`).
 Paper: Instructional Memory, extended by changing, withdrawing and expiring rules.
 """
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
-from numpy.typing import NDArray
 
-from rhea.instructions.head import packaged_head
-from rhea.instructions.lifecycle import expiry, relate, scope_of, topic_of, until_of
-from rhea.instructions.patterns import NEUTRAL
-from rhea.instructions.revoke import Withdrawal, withdrawals, withdrawn
+from rhea.instructions.by_patterns import PatternPass, one_time
+from rhea.instructions.changes import changes_from
+from rhea.instructions.detection import Detection
+from rhea.instructions.evidence import collect, collect_rules
+from rhea.instructions.reader import Reader, packaged_reader
 from rhea.instructions.sentences import split_sentences
-from rhea.instructions.standing import Reading, read_message
-from rhea.instructions.topics import content_words, same_words
-from rhea.instructions.vectors import embed_clipped
-from rhea.types import Instruction, InstructionChange, InstructionKind
+from rhea.instructions.standing import read_message
+from rhea.instructions.weigh import Judgement
+from rhea.instructions.weigh import judge as weigh
+from rhea.instructions.weights import EMBEDDER, packaged_weights
+from rhea.types import Instruction
 
 if TYPE_CHECKING:
     from rhea.embed import Embedder
 
 __all__ = ["Detection", "InstructionDetector"]
 
-_ONE_TIME = re.compile(
-    r"\bjust this once\b|\bonly this (?:once|time)\b|\bthis one time\b|\bjust (?:for )?(?:this|now)\b|\bfor this (?:one|answer|reply|question|time)\b|\bnur (?:dieses|dies) (?:eine )?mal\b|\bausnahmsweise\b|\bdiesmal\b",
-    re.I,
-)
-_REPLACES = re.compile(
-    r"\binstead\b|\bmake (?:that|those)\b|\bchange (?:that|it|the|my|this|from)\b|\b(?:let's|can we|could we) make (?:it|that)\b|\bmake it\b[^.!?]*\b(?:from now on|in future|every time)\b|\brather\b|\bon second thoughts?\b|\bactually\b|\bno longer\b|\bstattdessen\b|\bstatt\b|\banstatt\b|\blieber\b|\bdoch lieber\b|\bmach(?:e)? daraus\b|\bnun doch\b|\bswitch(?:ing)? (?:to|from|over)\b|\bscratch that\b|\btoo (?:many|much|few|little|long|short)\b|\bzu (?:viele?|wenige?|lang|kurz)\b",
-    re.I,
-)
-_STOPS = re.compile(
-    r"^(?:ok(?:ay)?|please|now|alright|bitte|so|and)?[,!. ]*(?:you can |you may |du kannst )?(?:stop|halt|enough|stopp|genug|schluss|aufhören)(?: (?:now|it|that|please|jetzt|bitte|damit))*[.! ]*$",
-    re.I,
-)
-
-_OPEN = 0.2
-"""Between this probability and its complement the judge, where there is one, is asked."""
-
-
-@dataclass(frozen=True, slots=True)
-class Detection:
-    """What one message changes; ``notes`` are doubts worth telling in the trace."""
-
-    changes: tuple[InstructionChange, ...] = ()
-    notes: tuple[str, ...] = ()
+_OPEN = 1.4
+"""Log-odds (a probability of .8) under which the judge, where there is one, is asked."""
 
 
 class InstructionDetector:
     """Finds standing instructions in a user's message.
 
     Args:
-        embedder: feeds the learned head and compares rules by meaning; without one only patterns decide.
-        judge: asks a language model whether a sentence that patterns and head leave open binds later replies
-            (the paper's second step); off by default.
+        embedder: its vectors are part of the evidence; without the packaged one only patterns decide.
+        judge: asks a language model whether a sentence that stays open binds later replies (the paper's second
+            step); off by default.
+        reader: reads what patterns and weights leave open; ``None`` for the packaged one.
     """
 
-    def __init__(self, embedder: Embedder | None = None, judge: Callable[[str], bool] | None = None) -> None:
+    def __init__(
+        self,
+        embedder: Embedder | None = None,
+        judge: Callable[[str], bool] | None = None,
+        *,
+        reader: Reader | None = None,
+    ) -> None:
         self._embedder = embedder
         self._judge = judge
+        self._reader = reader
 
-    def likely(self, readings: Sequence[Reading]) -> dict[int, float]:
-        """The head's probability for each sentence that patterns leave open, by ``id`` of its reading."""
-        unsure = [r for r in readings if r.verdict is None]
-        if self._embedder is None or not unsure:
-            return {}
-        head = packaged_head()
-        if head.embedder != self._embedder.id:
-            return {}
-        vectors = embed_clipped(self._embedder, [r.sentence.text for r in unsure])
-        values = head.probabilities(vectors, [r.signs for r in unsure])
-        return {id(r): float(p) for r, p in zip(unsure, values, strict=True)}
+    def load(self) -> None:
+        """Read the weights and the reader now instead of in the first message that needs them.
+
+        Raises:
+            EmbedderError: a data file that ships with Rhea cannot be read.
+        """
+        if self._embedder is None or self._embedder.id != EMBEDDER:
+            return
+        packaged_weights()
+        reader = self._reader or packaged_reader()
+        if reader is not None:
+            reader.stands([("", "")])
 
     def detect(self, text: str, active: Sequence[Instruction]) -> Detection:
         """What ``text`` adds, confirms, supersedes and revokes.
@@ -88,186 +75,22 @@ class InstructionDetector:
             active: rules in force, oldest first.
         """
         readings = read_message(split_sentences(text))
-        return _Pass(self, text, readings, list(active)).run()
+        first = PatternPass(readings, active, self._embedder).run()
+        if self._embedder is None or self._embedder.id != EMBEDDER:
+            return first
+        message = collect(readings, self._embedder)
+        if not message.readings:
+            return first
+        rules = collect_rules(message, active, first, self._embedder) if active else None
+        judged = weigh(message, rules, packaged_weights(), self._reader or packaged_reader())
+        if self._judge is not None:
+            judged = self._asked(judged, [r.sentence.text for r in message.readings])
+        return changes_from(readings, message, rules, judged, first)
 
-
-class _Pass:
-    """One message on its way through detection; holds what earlier sentences of it have changed."""
-
-    def __init__(
-        self, detector: InstructionDetector, text: str, readings: list[Reading], active: list[Instruction]
-    ) -> None:
-        self._embedder = detector._embedder
-        self._judge = detector._judge
-        self._text = text
-        self._readings = readings
-        self._active = active
-        self._likely = detector.likely(readings)
-        self._changes: list[InstructionChange] = []
-        self._notes: list[str] = []
-
-    def run(self) -> Detection:
-        for reading in self._readings:
-            if not reading.sentence.foreign:
-                self._read(reading)
-        return Detection(tuple(self._changes), tuple(dict.fromkeys(self._notes)))
-
-    def _read(self, reading: Reading) -> None:
-        text = reading.sentence.text
-        if _ONE_TIME.search(text):
-            if self._active:
-                self._notes.append(f"“{text}” is taken as an exception for one reply; the rules stay")
-            return
-        if self._withdraws(reading):
-            return
-        replaces = bool(_REPLACES.search(text))
-        if self._stands(reading) or (replaces and _may_replace(reading) and self._touches(text)):
-            self._take(reading, replaces)
-
-    def _stands(self, reading: Reading) -> bool:
-        if reading.verdict is not None:
-            return reading.verdict
-        likely = self._likely.get(id(reading), 0.0)
-        if self._judge is not None and _OPEN < likely < 1 - _OPEN:
-            return self._judge(reading.sentence.text)
-        head = packaged_head()
-        return likely >= (head.threshold if reading.signs - NEUTRAL else head.bare_threshold)
-
-    def _touches(self, text: str) -> bool:
-        """An explicit replacement on a topic that an active rule governs."""
-        from rhea.instructions.topics import facets
-
-        mine = {f.topic for f in facets(text)}
-        return any(
-            mine & {f.topic for f in facets(old.text)}
-            or (old.kind is InstructionKind.PREFERENCE and same_words(text, old.text) >= 0.5)
-            for old in self._active
-        )
-
-    def _withdraws(self, reading: Reading) -> bool:
-        text = reading.sentence.voice
-        if _STOPS.match(text):
-            ended = [
-                i
-                for i in self._active
-                if i.until is not None and re.search(r"stop|enough|halt|genug|otherwise|anders", i.until, re.I)
-            ]
-            if ended:
-                self._revoke(ended, text)
-            return True
-        self._end_by_condition(text)
-        readings = withdrawals(text, reading.sentence.text, plain_only=not self._active)
-        for meant in readings:
-            ended, note = withdrawn(meant, self._active, self._nearness(reading.sentence.text))
-            ended = [i for i in ended if _may_end(meant, reading.sentence.text, i.text)]
-            if note:
-                self._notes.append(note)
-            if ended:
-                self._revoke(ended, reading.sentence.text)
-                return True
-        return any(meant.firm for meant in readings) and reading.verdict is not True
-
-    def _end_by_condition(self, text: str) -> None:
-        """A rule "until we finish the essay" ends when the user says "we finished the essay"."""
-        ended = [
-            i
-            for i in self._active
-            if i.until and len(text) < 120 and text.strip() != i.text.strip() and _comes_true(i.until, text)
-        ]
-        if ended:
-            self._revoke(ended, text)
-
-    def _revoke(self, ended: Sequence[Instruction], text: str) -> None:
-        ids = tuple(i.id for i in ended if i.id)
-        if ids:
-            self._changes.append(InstructionChange("revoke", target_ids=ids, reason=text))
-        self._active = [i for i in self._active if i not in ended]
-
-    def _nearness(self, text: str) -> NDArray[np.float32] | None:
-        if self._embedder is None or not self._active:
-            return None
-        vectors = embed_clipped(self._embedder, [text, *(i.text for i in self._active)])
-        return np.asarray(vectors[1:] @ vectors[0], dtype=np.float32)
-
-    def _take(self, reading: Reading, replaces: bool) -> None:
-        sentence, kind = reading.sentence, reading.kind
-        scope = scope_of(sentence.text)
-        if any(_repeats(sentence.text, c.text) for c in self._changes if c.text):
-            return
-        outcome = relate(
-            sentence.text, kind, self._active, self._nearness(sentence.text), replaces=replaces, scope=scope
-        )
-        self._notes += outcome.notes
-        if outcome.action == "confirm":
-            self._changes.append(InstructionChange("confirm", target_ids=outcome.target_ids, reason=outcome.reason))
-            return
-        change = InstructionChange(
-            "supersede" if outcome.action == "supersede" else "add",
-            text=sentence.text,
-            kind=_kind_after(kind, outcome.target_ids, self._active),
-            scope=scope,
-            start=sentence.start,
-            end=sentence.end,
-            expires_after=self._expiry(sentence.text),
-            until=until_of(sentence.text),
-            topic=topic_of(sentence.text, kind),
-            target_ids=outcome.target_ids,
-            reason=outcome.reason or reading.reason,
-        )
-        self._changes.append(change)
-        self._active = [i for i in self._active if i.id not in outcome.target_ids]
-
-    def _expiry(self, text: str) -> int | None:
-        """Turns after this one; a message that also asks something has its first answer in this turn."""
-        turns = expiry(text)
-        if turns is None:
-            return None
-        asks = any(
-            r.signs & {"question", "task", "de_task", "makes_text"} and r.sentence.text != text for r in self._readings
-        )
-        return turns - 1 if asks else turns
-
-
-_MAKE_THAT = re.compile(
-    r"^(?:(?:no|ok(?:ay)?|actually|sorry|and|now|please|let's|can we|could we)[,. ]+)*(?:make (?:that|those|them)|change (?:the|my|that))\b|^(?:let's|can we|could we) make it\b",
-    re.I,
-)
-_OVER = re.compile(r"\b(?:over|finished|done|ended|ends|complete|through|vorbei|fertig|beendet|zu ende)\b", re.I)
-
-
-def _comes_true(until: str, text: str) -> bool:
-    """Does the user say that the condition is met: "we finished the essay", or "the lesson is over" for its end?"""
-    if same_words(until, text) >= 0.99:
-        return True
-    end = re.match(r"(?:the|zum) end[e]? (?:of|der|des) (?:the |this |our |my |dieser |dieses )?(\w+)", until, re.I)
-    return end is not None and end.group(1).lower() in text.lower() and bool(_OVER.search(text))
-
-
-def _may_replace(reading: Reading) -> bool:
-    """Say whether it may speak of a rule: "make that three" does, "make it shorter" and tasks do not."""
-    return reading.verdict is not False or bool(_MAKE_THAT.match(reading.sentence.text))
-
-
-def _repeats(text: str, earlier: str) -> bool:
-    """Does a sentence say again what the same message has said already?"""
-    first, again = content_words(earlier), content_words(text)
-    return text == earlier or (bool(first) and first <= again and len(again - first) <= 1)
-
-
-def _kind_after(kind: InstructionKind, targets: tuple[int, ...], active: Sequence[Instruction]) -> InstructionKind:
-    """A replacement keeps the kind of what it replaces when it says less ("make that a butler")."""
-    old = next((i for i in active if i.id in targets), None)
-    return old.kind if old is not None and kind is InstructionKind.RULE and old.kind is InstructionKind.ROLE else kind
-
-
-_STOP_WORDS = re.compile(
-    r"n't\b|\b(?:not|no|never|avoid|stop|without|refrain|don't|kein\w*|nicht|nie\w*|ohne|hör)\b", re.I
-)
-
-
-def _may_end(meant: Withdrawal, text: str, rule: str) -> bool:
-    """Does "stop using emojis" mean this rule? It ends "use emojis", and repeats "never use emojis"."""
-    bans = bool(_STOP_WORDS.search(rule))
-    if meant.polarity:
-        return bans == (meant.polarity == "ban")
-    return meant.firm or not bans or not _STOP_WORDS.search(text)
+    def _asked(self, judged: Judgement, sentences: Sequence[str]) -> Judgement:
+        """The judge decides about what is still open."""
+        stands = judged.stands.copy()
+        for k in np.flatnonzero(np.abs(stands) < _OPEN).tolist():
+            if self._judge is not None and not one_time(sentences[k]):
+                stands[k] = 1.0 if self._judge(sentences[k]) else -1.0
+        return Judgement(stands, judged.ends, judged.part)

@@ -57,9 +57,13 @@ _COUNTS |= {
     "zehn": 10,
     "paar": 3,
 }
+_COUNT = r"(\d+|" + "|".join(_COUNTS) + ")"
+_TURNS = (
+    r"(?:answers?|repl(?:y|ies)|responses?|messages?|turns?|questions?|exchanges?|antworten|nachrichten|fragen|runden)"
+)
 _EXPIRY = re.compile(
-    r"\b(?:next|coming|following|nächsten?|kommenden?|folgenden?) (\d+|" + "|".join(_COUNTS) + r")?\s*(?:of )?(?:your |my |deiner |meiner )?"
-    r"(?:\w+ )?(?:answers?|repl(?:y|ies)|responses?|messages?|turns?|questions?|exchanges?|antworten|nachrichten|fragen|runden)\b", re.I)  # fmt: skip
+    r"\b(?:next|coming|following|nächsten?|kommenden?|folgenden?) " + _COUNT + r"?\s*(?:of )?(?:your |my |deiner |meiner )?"
+    r"(?:\w+ )?" + _TURNS + r"\b|\b(?:for|für) (?:just |only |nur )?" + _COUNT + r" (?:\w+ )?" + _TURNS + r"\b|\b" + _COUNT + " " + _TURNS + r" lang\b", re.I)  # fmt: skip
 _UNTIL = re.compile(
     r"\b(?:until|till|unless and until|bis|solange bis) ((?:i|we|you|ich|wir|du|the|my|tomorrow|tonight|further|next|told|monday|zum|auf weiteres|morgen)\b[^.!?;,]*)",
     re.I,
@@ -85,9 +89,9 @@ def scope_of(text: str) -> Scope:
 def expiry(text: str) -> int | None:
     """Turns after the source for which it binds: "for the next three answers" is 3."""
     match = _EXPIRY.search(text)
-    if not match or not match.group(1):
+    word = next((g.lower() for g in match.groups() if g), "") if match else ""
+    if not word:
         return None
-    word = match.group(1).lower()
     return int(word) if word.isdigit() else _COUNTS[word]
 
 

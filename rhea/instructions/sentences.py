@@ -28,12 +28,18 @@ class Sentence:
     message: str = ""
     """The whole message."""
 
+    @property
+    def heard(self) -> str:
+        """The sentence with other people's words and code left out: what the learned part looks at."""
+        return self.text if self.voice == self.text else _BLANKED.sub("…", self.voice)
+
 
 _ABBREVIATIONS = frozenset(
     "e.g i.e etc mr mrs ms dr prof vs approx no st jr sr inc fig cf al z.b d.h u.a bzw usw ca nr z p.s p.p.s p s "  # noqa: SIM905
     "u.s u.k a.m p.m".split()
 )
 _BREAK = re.compile(r"(?:[.!?…]+[\"'”’)\]]*|[。！？])(?=\s|$)\s*|(?<=[。！？])")
+_BLANKED = re.compile(r"_{2,}(?:\s+_{2,})*")
 _ITEM = re.compile(r"^[ \t]*(?:[-*•–]|\(?\d{1,2}[.)]|\(?[a-z][.)])[ \t]+")
 
 

@@ -14,7 +14,7 @@ from rhea.instructions.patterns import signals
 from rhea.instructions.sentences import Sentence
 from rhea.types import InstructionKind
 
-__all__ = ["Reading", "read_message"]
+__all__ = ["PART_OF_ANOTHER", "REASONS", "Reading", "read_message"]
 
 _DURATION = frozenset({"whole_chat", "from_now_on", "every_reply", "de_standing", "other_standing"})
 _WEAK_DURATION = frozenset({"this_chat", "whenever", "user_event", "always_never", "your_replies"})
@@ -24,6 +24,17 @@ _ONE = frozenset({"one_reply", "one_text"})
 _PREFERS = frozenset({"dislike", "de_preference", "other_preference"})
 _ASKS = frozenset({"question", "can_you"}) | _ONE
 _TASK = frozenset({"task", "makes_text", "de_task"})
+
+
+PART_OF_ANOTHER = "part of the rule above"
+REASONS = (
+    "", "a heading", "a lasting preference", "a question", "a role", "always or never", "asks for one thing",
+    "belongs to a question", "belongs to a request", "binds a kind of turn", "binds one reply",
+    "names how long it binds", "one of the rules announced", PART_OF_ANOTHER, "says how to address the user",
+    "says how to answer", "somebody else's words", "speaks of one reply", "speaks of replies in general",
+    "stands under a heading of rules", "told inside the text that is asked for",
+)  # fmt: skip
+"""Every reason that a reading of the user's own words can give; the learned weights count them in this order."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +105,7 @@ def _with_headings(readings: list[Reading]) -> list[Reading]:
         elif reading.verdict:
             out[i] = replace(reading, sentence=_joined(reading.sentence, readings[items[-1]].sentence))
             for k in items:
-                out[k] = replace(readings[k], verdict=False, reason="part of the rule above")
+                out[k] = replace(readings[k], verdict=False, reason=PART_OF_ANOTHER)
     return out
 
 

@@ -222,7 +222,8 @@ def test_an_exception_for_one_reply_leaves_the_rule_and_is_told() -> None:
     assert "exception" in found.notes[0]
 
 
-def test_a_judge_decides_what_patterns_and_head_leave_open() -> None:
+@pytest.mark.slow
+def test_a_judge_decides_what_stays_open_and_nothing_else() -> None:
     from rhea.embed import SentenceTransformerEmbedder
 
     asked: list[str] = []
@@ -231,9 +232,18 @@ def test_a_judge_decides_what_patterns_and_head_leave_open() -> None:
         asked.append(sentence)
         return True
 
-    text = "Plain words suit me best."
-    found = InstructionDetector(SentenceTransformerEmbedder(), judge).detect(text, ())
-    assert [c.text for c in found.changes] == asked == [text]
+    sentences = [
+        "Mornings are hard for me.", "Spicy food and I are not friends.", "My eyes get tired.", "Jokes are welcome.",
+        "Long walks tire me.", "Crowds make me nervous.", "I lean towards red wine.", "Fewer adjectives suit me.",
+    ]  # fmt: skip
+    judged, alone = (InstructionDetector(SentenceTransformerEmbedder(), j) for j in (judge, None))
+    taken = [s for s in sentences if judged.detect(s, ()).changes]
+    by_itself = [s for s in sentences if alone.detect(s, ()).changes]
+    assert 0 < len(asked) < len(sentences)
+    assert set(taken) == set(asked) | set(by_itself)
+    judged.detect("From now on answer in French.", ())
+    judged.detect("What is the capital of Peru?", ())
+    assert set(asked) <= set(sentences)
 
 
 def test_offsets_are_exact_for_every_sentence_of_a_messy_text() -> None:

@@ -1,0 +1,182 @@
+"""From a judgement to changes: each sentence that stands is added, confirmed, or takes the place of what it ends."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from rhea.instructions.by_patterns import expiry_in, kind_after
+from rhea.instructions.detection import Detection
+from rhea.instructions.evidence import MessageEvidence, RuleEvidence
+from rhea.instructions.lifecycle import scope_of, topic_of, until_of
+from rhea.instructions.standing import Reading
+from rhea.instructions.topics import facets, same_words
+from rhea.instructions.weigh import Judgement
+from rhea.types import Instruction, InstructionChange, Scope
+
+__all__ = ["changes_from"]
+
+_BELIEVED = -1.4
+"""Log-odds from which a rule ends when patterns say so too."""
+_IN_DOUBT = -0.85
+"""Log-odds (a probability of .3) from which a rule that stays is named in the trace."""
+_CONFIRMED = 0.5
+"""Cosine from which patterns are believed that a sentence says an active rule again."""
+_REPEATED = 0.9
+"""Cosine, or share of words, from which a sentence says an active rule again."""
+
+
+@dataclass(slots=True)
+class _Plan:
+    """What has been decided so far, by place in the list of active rules."""
+
+    ended: set[int]
+    changes: list[InstructionChange] = field(default_factory=list)
+
+
+def changes_from(
+    readings: Sequence[Reading],
+    message: MessageEvidence,
+    rules: RuleEvidence | None,
+    judged: Judgement,
+    first: Detection,
+) -> Detection:
+    """Changes in the order of the sentences; what is withdrawn without a successor comes first.
+
+    Args:
+        readings: every sentence of the message, foreign ones included.
+        message: evidence on the user's own.
+        rules: evidence on the active rules, ``None`` when there are none.
+        judged: log-odds.
+        first: what patterns say.
+    """
+    active = rules.rules if rules is not None else ()
+    said = {i for c in first.changes if c.action in ("supersede", "revoke") for i in c.target_ids}
+    ended = {k for k, r in enumerate(active) if judged.ends[k] > (_BELIEVED if r.id in said else 0.0)}
+    standing = [k for k in range(len(message.readings)) if judged.stands[k] > 0]
+    repeated = {k: again for k in standing if (again := _repeats(k, message, rules, first, ended)) is not None}
+    ended -= set(repeated.values())
+    fresh = _without_echoes([k for k in standing if k not in repeated], message)
+    heirs = _heirs(ended, fresh, message, rules)
+    plan = _Plan(ended)
+    _withdraw(plan, message, rules, judged, heirs)
+    for k in standing:
+        if k in repeated:
+            _confirm(plan, k, repeated[k], message, active)
+        elif k in fresh:
+            _add(plan, k, readings, message, active, [place for place, heir in heirs.items() if heir == k])
+    return Detection(tuple(plan.changes), _notes(active, ended, judged, first))
+
+
+def _repeats(
+    k: int, message: MessageEvidence, rules: RuleEvidence | None, first: Detection, ended: set[int]
+) -> int | None:
+    """The active rule that sentence ``k`` says again."""
+    if rules is None:
+        return None
+    text = message.readings[k].sentence.text
+    confirmed = {i for c in first.changes if c.action == "confirm" and c.reason for i in c.target_ids}
+    for place, rule in enumerate(rules.rules):
+        if rule.id in confirmed and rules.nearness[k, place] >= _CONFIRMED:
+            return place
+        if place in ended:
+            continue
+        if rules.nearness[k, place] >= _REPEATED:
+            return place
+        if min(same_words(text, rule.text), same_words(rule.text, text)) >= _REPEATED:
+            return place
+    return None
+
+
+def _without_echoes(standing: list[int], message: MessageEvidence) -> list[int]:
+    """Leave out a sentence that the same message has said before in the same words."""
+    texts = [message.readings[k].sentence.text for k in standing]
+    return [k for n, k in enumerate(standing) if texts[n] not in texts[:n]]
+
+
+def _heirs(
+    ended: set[int], fresh: Sequence[int], message: MessageEvidence, rules: RuleEvidence | None
+) -> dict[int, int]:
+    """For each ended rule the new sentence that takes its place: about the same thing, or the nearest by far."""
+    if rules is None or not fresh:
+        return {}
+    heirs = {}
+    for place in ended:
+        theirs = {f.topic for f in facets(rules.rules[place].text)}
+        scores = {}
+        for k in fresh:
+            shared = theirs & {f.topic for f in facets(message.readings[k].sentence.text)}
+            scores[k] = float(rules.nearness[k, place]) + 0.3 * bool(shared)
+        best = max(scores, key=lambda k: scores[k])
+        if scores[best] >= 0.25:
+            heirs[place] = best
+    return heirs
+
+
+def _withdraw(
+    plan: _Plan, message: MessageEvidence, rules: RuleEvidence | None, judged: Judgement, heirs: dict[int, int]
+) -> None:
+    """Revoke what ends without a successor, the sentence nearest to it as the reason."""
+    if rules is None:
+        return
+    reasons: dict[str, list[int]] = {}
+    for place in sorted(plan.ended - heirs.keys()):
+        members = rules.parts[judged.part[place]][0]
+        nearest = max(members, key=lambda k: float(rules.nearness[k, place]))
+        reasons.setdefault(message.readings[nearest].sentence.text, []).append(rules.rules[place].id)
+    plan.changes += [
+        InstructionChange("revoke", target_ids=tuple(ids), reason=reason) for reason, ids in reasons.items() if any(ids)
+    ]
+
+
+def _confirm(plan: _Plan, k: int, place: int, message: MessageEvidence, active: Sequence[Instruction]) -> None:
+    """A rule said again is confirmed; said for longer or more widely it takes its own place."""
+    rule, reading = active[place], message.readings[k]
+    wider = scope_of(reading.sentence.text) is Scope.USER and rule.scope is not Scope.USER
+    if wider or rule.expires_after is not None or rule.until is not None:
+        _add(plan, k, message.readings, message, active, [place], "said again, for longer or more widely")
+    else:
+        plan.changes.append(InstructionChange("confirm", target_ids=(rule.id,), reason="said before"))
+
+
+def _add(
+    plan: _Plan,
+    k: int,
+    readings: Sequence[Reading],
+    message: MessageEvidence,
+    active: Sequence[Instruction],
+    places: Sequence[int],
+    why: str = "",
+) -> None:
+    reading = message.readings[k]
+    sentence, targets = reading.sentence, tuple(active[p].id for p in sorted(places))
+    plan.changes.append(
+        InstructionChange(
+            "supersede" if targets else "add",
+            text=sentence.text,
+            kind=kind_after(reading.kind, targets, active),
+            scope=scope_of(sentence.text),
+            start=sentence.start,
+            end=sentence.end,
+            expires_after=expiry_in(reading, readings),
+            until=until_of(sentence.text),
+            topic=topic_of(sentence.text, reading.kind),
+            target_ids=targets,
+            reason=why or ("takes its place" if targets else reading.reason or "binds later replies"),
+        )
+    )
+
+
+def _notes(active: Sequence[Instruction], ended: set[int], judged: Judgement, first: Detection) -> tuple[str, ...]:
+    """What patterns were in doubt about, and rules that may have been meant and stay."""
+    doubts = [
+        f"“{_flat(rule.text)}” (#{rule.id}) may be meant to end here; it stays"
+        for place, rule in enumerate(active)
+        if place not in ended and judged.ends[place] > _IN_DOUBT
+    ]
+    return tuple(dict.fromkeys([*first.notes, *doubts]))
+
+
+def _flat(text: str) -> str:
+    flat = " ".join(text.split())
+    return flat if len(flat) <= 60 else flat[:59] + "…"
