@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -48,7 +49,7 @@ _ORDINALS = (
 )
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class MessageEvidence:
     """The user's own sentences in one message; ``n`` of them.
 
@@ -61,8 +62,12 @@ class MessageEvidence:
     vectors: NDArray[np.float32]
     numbers: NDArray[np.float32]
     dense: NDArray[np.float32]
-    withdrawing: NDArray[np.float32]
     words: tuple[list[int], ...]
+
+    @cached_property
+    def withdrawing(self) -> NDArray[np.float32]:
+        """Does each sentence sound like withdrawing something? 0 or 1, shape (n, 4); found out when first asked for."""
+        return np.array([_withdrawing(r) for r in self.readings], dtype=np.float32).reshape(-1, 4)
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,7 +114,6 @@ def collect(readings: Sequence[Reading], embedder: Embedder) -> MessageEvidence:
         vectors,
         numbers,
         dense.astype(np.float32),
-        np.array([_withdrawing(r) for r in own], dtype=np.float32).reshape(len(own), 4),
         tuple(word_ids(r.sentence.heard) for r in own),
     )
 
