@@ -127,7 +127,7 @@ def bench_scenarios(
 ) -> None:
     """Do dialogues that add, change and withdraw rules leave the right ones in force?
 
-    JSON: {"tuning": {"dialogues", "right"}, "held_out": {"dialogues", "right"}, "wrong": [names]}.
+    JSON: {"tuning": {"dialogues", "right"}, "held_out", "all", "by_kind": {kind: the same}, "wrong": [names]}.
     """
     with reported():
         from rhea.bench.files import bundled
@@ -137,11 +137,9 @@ def bench_scenarios(
         if as_json:
             print_json(result)
             return
-        for part in ("tuning", "held_out"):
-            figures = result[part]
-            typer.echo(
-                f"{part.replace('_', ' '):9} {_share(figures['right'])} of {figures['dialogues']} dialogues right"
-            )
+        parts = {name.replace("_", " "): result[name] for name in ("tuning", "held_out", "all")}
+        for name, figures in (parts | result["by_kind"]).items():
+            typer.echo(f"{name:12} {_share(figures['right'])} of {figures['dialogues']} dialogues right")
 
 
 def _share(value: float | None) -> str:

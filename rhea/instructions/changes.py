@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
@@ -18,6 +19,8 @@ __all__ = ["changes_from"]
 
 _BELIEVED = -1.4
 """Log-odds from which a rule ends when patterns say so too."""
+_REPLACES, _WITHDRAWS = -3.0, 2.5
+"""Log-odds from which a sentence stands that, for patterns, takes a rule's place, or that only ends one."""
 _IN_DOUBT = -0.85
 """Log-odds (a probability of .3) from which a rule that stays is named in the trace."""
 _CONFIRMED = 0.5
@@ -53,7 +56,8 @@ def changes_from(
     active = rules.rules if rules is not None else ()
     said = {i for c in first.changes if c.action in ("supersede", "revoke") for i in c.target_ids}
     ended = {k for k, r in enumerate(active) if judged.ends[k] > (_BELIEVED if r.id in said else 0.0)}
-    standing = [k for k in range(len(message.readings)) if judged.stands[k] > 0]
+    bounds = _bounds(message, active, ended, first)
+    standing = [k for k in range(len(message.readings)) if judged.stands[k] > bounds[k]]
     repeated = {k: again for k in standing if (again := _repeats(k, message, rules, first, ended)) is not None}
     ended -= set(repeated.values())
     fresh = _without_echoes([k for k in standing if k not in repeated], message)
@@ -68,6 +72,15 @@ def changes_from(
     return Detection(tuple(plan.changes), _notes(active, ended, judged, first))
 
 
+def _bounds(message: MessageEvidence, active: Sequence[Instruction], ended: set[int], first: Detection) -> list[float]:
+    """Log-odds from which each sentence stands: patterns shift them where it replaces or only withdraws a rule."""
+    gone = {active[place].id for place in ended}
+    takers = {c.text for c in first.changes if c.action == "supersede" and gone & set(c.target_ids)}
+    enders = {c.reason for c in first.changes if c.action == "revoke" and gone & set(c.target_ids)}
+    texts = [r.sentence.text for r in message.readings]
+    return [_REPLACES if t in takers else _WITHDRAWS if t in enders else 0.0 for t in texts]
+
+
 def _repeats(
     k: int, message: MessageEvidence, rules: RuleEvidence | None, first: Detection, ended: set[int]
 ) -> int | None:
@@ -79,13 +92,18 @@ def _repeats(
     for place, rule in enumerate(rules.rules):
         if rule.id in confirmed and rules.nearness[k, place] >= _CONFIRMED:
             return place
-        if place in ended:
+        if place in ended or _quoted(text) != _quoted(rule.text):
             continue
         if rules.nearness[k, place] >= _REPEATED:
             return place
         if min(same_words(text, rule.text), same_words(rule.text, text)) >= _REPEATED:
             return place
     return None
+
+
+def _quoted(text: str) -> list[str]:
+    """What stands in quotation marks: two rules that differ in it alone are two rules."""
+    return sorted(m.lower() for m in re.findall(r"[\"“„«‘']([^\"”“»’']{1,60})[\"”“»’']", text))
 
 
 def _without_echoes(standing: list[int], message: MessageEvidence) -> list[int]:

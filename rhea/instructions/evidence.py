@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 __all__ = ["MessageEvidence", "RuleEvidence", "collect", "collect_rules", "signal_features"]
 
-_BEFORE, _AFTER = 40, 30
+_BEFORE, _AFTER = 24, 16
 """Words of the message that a sentence is read with, on either side."""
 _CHUNK = 60
 """Words of a message that are read beside a rule at once."""

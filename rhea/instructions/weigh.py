@@ -55,18 +55,27 @@ def judge(message: MessageEvidence, rules: RuleEvidence | None, weights: Weights
     ends, by_part, part = _ends(rules, weights, reader, len(message.readings))
     open_ = (first > _OPEN[0]) & (first < _OPEN[1])
     if reader is None or not open_.any():
-        return Judgement(_never_parts(message, first), ends, part)
+        return Judgement(_corrected(message, first), ends, part)
     read = first.copy()
     pairs = [(message.readings[k].sentence.heard, message.around[k]) for k in np.flatnonzero(open_)]
     read[open_] = np.clip(reader.stands(pairs), -_BOUND, _BOUND)
     again = weights.stands_again(stands_features(message, first, read, by_part, rules is not None))
-    return Judgement(_never_parts(message, np.where(open_, again, first)), ends, part)
+    return Judgement(_corrected(message, np.where(open_, again, first)), ends, part)
 
 
-def _never_parts(message: MessageEvidence, stands: _Floats) -> _Floats:
-    """An item that was joined to its heading is no rule of its own."""
-    inside = [r.reason == PART_OF_ANOTHER for r in message.readings]
-    return np.where(inside, np.float32(-_BOUND), stands).astype(np.float32)
+_ELSEWHERE = frozenset({"other_standing", "other_directive", "other_preference"})
+"""Signals in languages that the weights were not fitted to: there patterns are believed."""
+
+
+def _corrected(message: MessageEvidence, stands: _Floats) -> _Floats:
+    """An item that was joined to its heading is no rule of its own; a rule in another language is one."""
+    out = stands.astype(np.float32)
+    for k, reading in enumerate(message.readings):
+        if reading.reason == PART_OF_ANOTHER:
+            out[k] = -_BOUND
+        elif reading.verdict and reading.signs & _ELSEWHERE:
+            out[k] = max(float(out[k]), 1.0)
+    return out
 
 
 def _ends(

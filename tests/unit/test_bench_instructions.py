@@ -13,7 +13,7 @@ from rhea.bench.adherence import measure_adherence
 from rhea.bench.files import bundled, read_jsonl
 from rhea.bench.instructions import measure_detection
 from rhea.bench.retention import measure_retention
-from rhea.bench.scenarios import held_out, measure_scenarios
+from rhea.bench.scenarios import expected_state, held_out, measure_scenarios
 from rhea.errors import ImportFormatError, SettingsError
 from rhea.memory import Conversation
 from rhea.models.counting import FallbackCounter
@@ -200,3 +200,14 @@ def test_the_bundled_messages_are_told_apart() -> None:
     found = measure_detection([bundled("instructions.jsonl")])
     assert found["f1"] >= 0.95
     assert found["sources"]["rhea-passing"]["false_positive_rate"] <= 0.02
+
+
+def test_what_should_stand_follows_from_the_turns() -> None:
+    turns = [
+        {"user": "…", "adds": ["Be brief.", "Rhyme for two replies."], "lasts": {"Rhyme for two replies.": 2}},
+        {"user": "…"},
+        {"user": "…", "adds": ["Be thorough."], "ends": ["Be brief."]},
+    ]
+    states = [expected_state({"turns": turns[:n]}) for n in (1, 2, 3)]
+    assert states == [["Be brief.", "Rhyme for two replies."], ["Be brief."], ["Be thorough."]]
+    assert expected_state({"turns": ["a", "b"], "active": ["x"]}) == ["x"]
