@@ -1,4 +1,4 @@
-"""What patterns see in one sentence: named signals, used as evidence by the detector and as features by the head.
+"""What patterns see in one sentence: named signals, the first of the evidence that is weighed.
 
 English and German in full; the commonest markers of French, Spanish, Italian, Portuguese and Dutch. Each signal
 says one thing ("names the whole conversation", "speaks of this one reply"), and `detect` weighs them; no signal
@@ -12,7 +12,7 @@ import re
 __all__ = ["NEUTRAL", "SIGNALS", "signals"]
 
 NEUTRAL = frozenset({"question", "why_question", "reported", "narrative", "third_party", "about_reply", "whenever"})
-"""A sentence that shows none but these is bare: the learned head alone would have to speak for it."""
+"""A sentence that shows none but these is bare: the learned part alone would have to speak for it."""
 
 _CONV = (
     r"(?:conversations?|chats?|discussions?|dialogues?|dialogs?|sessions?|exchanges?|interactions?|threads?|(?:our|these|all) talks?|"

@@ -1,4 +1,4 @@
-"""Is this sentence a standing instruction? Signals from patterns, weighed together with the learned head.
+"""Is this sentence a standing instruction? Signals from patterns, weighed with the learned part.
 
 The question is never "does it sound like an order" but "does it bind replies after this one": "end your
 answer with a question" binds one reply, "end your answers with a question" all of them.
