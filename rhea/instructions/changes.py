@@ -19,8 +19,8 @@ __all__ = ["changes_from"]
 
 _BELIEVED = -1.4
 """Log-odds from which a rule ends when patterns say so too."""
-_REPLACES, _WITHDRAWS = -3.0, 2.5
-"""Log-odds from which a sentence stands that, for patterns, takes a rule's place, or that only ends one."""
+_REPLACES, _WITHDRAWS, _DENIED = -3.0, 2.5, 0.9
+"""Log-odds from which a sentence stands that, for patterns, takes a rule's place, only ends one, or binds nothing."""
 _IN_DOUBT = -0.85
 """Log-odds (a probability of .3) from which a rule that stays is named in the trace."""
 _CONFIRMED = 0.5
@@ -73,12 +73,16 @@ def changes_from(
 
 
 def _bounds(message: MessageEvidence, active: Sequence[Instruction], ended: set[int], first: Detection) -> list[float]:
-    """Log-odds from which each sentence stands: patterns shift them where it replaces or only withdraws a rule."""
+    """Log-odds from which each sentence stands; what patterns say shifts them."""
     gone = {active[place].id for place in ended}
     takers = {c.text for c in first.changes if c.action == "supersede" and gone & set(c.target_ids)}
     enders = {c.reason for c in first.changes if c.action == "revoke" and gone & set(c.target_ids)}
-    texts = [r.sentence.text for r in message.readings]
-    return [_REPLACES if t in takers else _WITHDRAWS if t in enders else 0.0 for t in texts]
+    bounds = []
+    for reading in message.readings:
+        text = reading.sentence.text
+        usual = _DENIED if reading.verdict is False else 0.0
+        bounds.append(_REPLACES if text in takers else _WITHDRAWS if text in enders else usual)
+    return bounds
 
 
 def _repeats(

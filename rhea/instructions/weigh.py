@@ -19,7 +19,7 @@ from rhea.instructions.weights import Weights
 
 __all__ = ["Judgement", "ends_features", "judge", "stands_features"]
 
-_OPEN = (-2.0, 1.5)
+_OPEN = (-1.8, 1.4)
 """Between these log-odds the reader is asked about a sentence; what lies outside it hardly ever corrects."""
 _QUIET = -2.0
 """Log-odds under which a message is taken to end no rule, without the reader."""
@@ -53,7 +53,8 @@ def judge(message: MessageEvidence, rules: RuleEvidence | None, weights: Weights
     """
     first = np.clip(weights.stands(message.dense, message.words), -_BOUND, _BOUND)
     ends, by_part, part = _ends(rules, weights, reader, len(message.readings))
-    open_ = (first > _OPEN[0]) & (first < _OPEN[1])
+    # what ends a rule may sound like one, however sure the first answer is
+    open_ = ((first > _OPEN[0]) & (first < _OPEN[1])) | (by_part > 0)
     if reader is None or not open_.any():
         return Judgement(_corrected(message, first), ends, part)
     read = first.copy()
