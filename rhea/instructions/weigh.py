@@ -19,7 +19,7 @@ from rhea.instructions.weights import Weights
 
 __all__ = ["Judgement", "ends_features", "judge", "stands_features"]
 
-_OPEN = (-1.8, 1.4)
+_OPEN = (-1.6, 1.4)
 """Between these log-odds the reader is asked about a sentence; what lies outside it hardly ever corrects."""
 _QUIET = -2.0
 """Log-odds under which a message is taken to end no rule, without the reader."""
