@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 
 from rhea.embed import SentenceTransformerEmbedder
+from rhea.instructions import detect as detect_module
 from rhea.instructions.detect import InstructionDetector
 from rhea.instructions.foreign import foreign_ranges
 from rhea.instructions.sentences import split_sentences
+from rhea.instructions.weigh import Judgement
+from rhea.instructions.weights import EMBEDDER
+from rhea.testing import HashEmbedder
 from rhea.types import Instruction, InstructionKind, InstructionStatus, Scope
 
 detector = InstructionDetector()
@@ -222,28 +227,25 @@ def test_an_exception_for_one_reply_leaves_the_rule_and_is_told() -> None:
     assert "exception" in found.notes[0]
 
 
-@pytest.mark.slow
-def test_a_judge_decides_what_stays_open_and_nothing_else() -> None:
-    from rhea.embed import SentenceTransformerEmbedder
-
+def test_a_judge_decides_what_stays_open_and_nothing_else(monkeypatch: pytest.MonkeyPatch) -> None:
+    packaged = HashEmbedder()
+    packaged.id = EMBEDDER
     asked: list[str] = []
 
     def judge(sentence: str) -> bool:
         asked.append(sentence)
-        return True
+        return sentence.startswith("Mornings")
 
-    sentences = [
-        "Mornings are hard for me.", "Spicy food and I are not friends.", "My eyes get tired.", "Jokes are welcome.",
-        "Long walks tire me.", "Crowds make me nervous.", "I lean towards red wine.", "Fewer adjectives suit me.",
-    ]  # fmt: skip
-    judged, alone = (InstructionDetector(SentenceTransformerEmbedder(), j) for j in (judge, None))
-    taken = [s for s in sentences if judged.detect(s, ()).changes]
-    by_itself = [s for s in sentences if alone.detect(s, ()).changes]
-    assert 0 < len(asked) < len(sentences)
-    assert set(taken) == set(asked) | set(by_itself)
-    judged.detect("From now on answer in French.", ())
-    judged.detect("What is the capital of Peru?", ())
-    assert set(asked) <= set(sentences)
+    odds = np.array([0.5, 3.0, -0.5, -3.0], dtype=np.float32)
+    monkeypatch.setattr(detect_module, "weigh", lambda *_: Judgement(odds, np.zeros(0, dtype=np.float32)))
+    text = "Evenings suit me. I loathe tables. Mornings do not. The sky is blue."
+    found = InstructionDetector(packaged, judge).detect(text, ())
+    assert asked == ["Evenings suit me.", "Mornings do not."]
+    assert [c.text for c in found.changes] == ["I loathe tables.", "Mornings do not."]
+    assert [c.text for c in InstructionDetector(packaged).detect(text, ()).changes] == [
+        "Evenings suit me.",
+        "I loathe tables.",
+    ]
 
 
 def test_offsets_are_exact_for_every_sentence_of_a_messy_text() -> None:
