@@ -23,6 +23,10 @@ _OPEN = (-1.6, 1.4)
 """Between these log-odds the reader is asked about a sentence; what lies outside it hardly ever corrects."""
 _QUIET = -2.0
 """Log-odds under which a message is taken to end no rule, without the reader."""
+_UNREAD, _LONG = 0.0, 2.5
+"""Log-odds that reader and gate must reach before a rule ends; in a message of several parts they must be sure."""
+_BELOW = -2.0
+"""Log-odds that say so."""
 _NEAREST = 12
 """Active rules that a message is read beside at most: the nearest, and whatever patterns say it ends."""
 _FAR = -6.0
@@ -94,7 +98,7 @@ def _ends(
             if gate[p] > _QUIET or rules.numbers[mine, 0].any():
                 odds[mine] = _again(rules, mine, first[mine], gate[p], weights, reader)
             else:
-                odds[mine] = np.minimum(first[mine], gate[p])
+                odds[mine] = np.minimum(np.minimum(first[mine], gate[p]), _BELOW)
     shape = (len(rules.parts), len(rules.rules))
     table = odds.reshape(shape) if odds.size else np.full(shape, _FAR, np.float32)
     by_sentence = np.full(sentences, _FAR, dtype=np.float32)
@@ -113,7 +117,12 @@ def _again(
     part = rules.parts[rules.pairs[mine[0]][0]][1]
     read[chosen] = reader.ends([(part, rules.rules[rules.pairs[mine[k]][1]].text) for k in chosen])
     read = np.clip(read, -_BOUND, _BOUND)
-    return weights.ends_again(ends_features(rules.numbers[mine], first, read, gate))
+    odds = weights.ends_again(ends_features(rules.numbers[mine], first, read, gate))
+    # a rule lost is worse than one kept too long: what the reader does not see, and patterns do not say, ends
+    # nothing, and a long message is a piece of work unless both are sure
+    needed = _UNREAD if len(rules.parts) == 1 else _LONG
+    unseen = ((read < needed) | (gate < needed)) & (rules.numbers[mine, 0] == 0)
+    return np.where(unseen, np.minimum(odds, _BELOW), odds).astype(np.float32)
 
 
 def ends_features(numbers: _Floats, first: _Floats, read: _Floats, gate: float) -> _Floats:
