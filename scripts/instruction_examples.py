@@ -16,18 +16,23 @@ from typing import Any
 import numpy as np
 from instruction_patterns import sentences
 
-from rhea.bench.scenarios import held_out
+from rhea.bench.scenarios import applied, held_out
 from rhea.embed import Embedder
 from rhea.instructions.by_patterns import PatternPass
 from rhea.instructions.evidence import MessageEvidence, RuleEvidence, collect, collect_rules
+from rhea.instructions.in_force import in_force
 from rhea.instructions.lifecycle import until_of
 from rhea.instructions.sentences import split_sentences
 from rhea.instructions.standing import PART_OF_ANOTHER, Reading, read_message
-from rhea.types import Instruction, InstructionStatus, Scope
+from rhea.types import Instruction, InstructionChange
 
 DATA = Path(__file__).parent / "data"
 FOLDS = 5
 PLAIN = -1
+ORDINARY = {"w13", "w14", "w23", "w24", "w38"}
+"""Writers of tasks, questions and facts."""
+STRANGERS, LONG = 3, 4
+"""Rules of other dialogues that an ordinary message is read beside; messages that make a long one."""
 PATTERNS = 2500
 """Sentences made from patterns that are learned from beside the dialogues; no message stands around them."""
 
@@ -69,9 +74,33 @@ def examples(embedder: Embedder) -> list[TurnExample]:
     dialogues = read_lines("dialogues.jsonl")
     kept = held_out([r["id"] for r in dialogues])
     rows = [r for r in dialogues if r["id"] not in kept]
-    rows += [{"id": m["id"], "about": "message", "turns": [m]} for m in read_lines("messages.jsonl")]
-    fold = folds([r["id"] for r in rows])
-    return [e for row in rows for e in _of_dialogue(row, fold[writer_of(row["id"])], embedder)]
+    messages = [{"id": m["id"], "about": "message", "turns": [m]} for m in read_lines("messages.jsonl")]
+    fold = folds([r["id"] for r in rows + messages])
+    out = [e for row in rows + messages for e in _of_dialogue(row, fold[writer_of(row["id"])], embedder)]
+    return out + [e for row in _ordinary(rows, messages) for e in _last(row, fold[writer_of(row["id"])], embedder)]
+
+
+def _ordinary(rows: Sequence[dict[str, Any]], messages: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Ordinary messages, and long ones made of several, beside rules of other dialogues: they end none of them."""
+    rng = random.Random(3)
+    rules = [a for row in rows for turn in row["turns"] for a in turn.get("adds", [])]
+    texts: dict[str, list[str]] = {}
+    for row in messages:
+        if writer_of(row["id"]) in ORDINARY and not row["turns"][0].get("adds"):
+            texts.setdefault(writer_of(row["id"]), []).append(row["turns"][0]["user"])
+    out = []
+    for writer, said in texts.items():
+        for text in said + ["\n\n".join(rng.sample(said, LONG)) for _ in range(len(said) // LONG)]:
+            chosen = rng.sample(rules, STRANGERS)
+            turns = [{"user": "\n".join(chosen), "adds": chosen}, {"user": text}]
+            out.append({"id": f"{writer}m-ordinary", "about": "message", "turns": turns})
+    return out
+
+
+def _last(row: dict[str, Any], fold: int, embedder: Embedder) -> list[TurnExample]:
+    """The last turn, for what it does to rules alone: its sentences are learned from elsewhere."""
+    turn = list(_of_dialogue(row, fold, embedder))[-1]
+    return [replace(turn, stands=np.full(len(turn.stands), -1))]
 
 
 def plain_examples(embedder: Embedder) -> list[TurnExample]:
@@ -86,11 +115,11 @@ def plain_examples(embedder: Embedder) -> list[TurnExample]:
 
 
 def _of_dialogue(row: dict[str, Any], fold: int, embedder: Embedder) -> Iterator[TurnExample]:
-    known: list[tuple[Instruction, int | None]] = []
+    known: list[Instruction] = []
     for n, turn in enumerate(row["turns"], start=1):
         adds, ended = turn.get("adds", []), turn.get("ends", [])
         readings = read_message(split_sentences(turn["user"]))
-        active = [i for i, last in known if last is None or n <= last]
+        active = in_force(known, n)
         first = PatternPass(readings, active, embedder).run()
         message = collect(readings, embedder)
         rules = collect_rules(message, active, first, embedder) if active and message.readings else None
@@ -104,30 +133,16 @@ def _of_dialogue(row: dict[str, Any], fold: int, embedder: Embedder) -> Iterator
             _ends(rules, message, adds, ended),
             _repeats(rules, message, adds, said_again),
         )
-        known = [(i, last) for i, last in known if i.text not in ended]
-        for text in adds:
-            lasts = turn.get("lasts", {}).get(text)
-            known.append((_instruction(text, readings, n, len(known)), None if lasts is None else n + lasts - 1))
+        gone = InstructionChange("revoke", target_ids=tuple(i.id for i in active if i.text in ended))
+        for change in (gone, *(_added(text, turn, readings) for text in adds)):
+            known = applied(known, change, n)
 
 
-def _instruction(text: str, readings: Sequence[Reading], position: int, place: int) -> Instruction:
+def _added(text: str, turn: dict[str, Any], readings: Sequence[Reading]) -> InstructionChange:
     reading = next((r for r in readings if text in r.sentence.text), readings[0])
-    rule = Instruction(
-        id=100 * position + place + 1,
-        text=text,
-        kind=reading.kind,
-        scope=Scope.CONVERSATION,
-        status=InstructionStatus.ACTIVE,
-        conversation_id=1,
-        source_turn_id=position,
-        source_position=position,
-        start=None,
-        end=None,
-        expires_after=None,
-        until=None,
-        topic=None,
-    )
-    return replace(rule, until=until_of(text))
+    lasts = turn.get("lasts", {}).get(text)
+    expires_after = None if lasts is None else lasts - 1
+    return InstructionChange("add", text=text, kind=reading.kind, expires_after=expires_after, until=until_of(text))
 
 
 def _stands(message: MessageEvidence, adds: Sequence[str]) -> np.ndarray:

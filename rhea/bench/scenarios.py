@@ -22,7 +22,7 @@ from rhea.instructions.detect import InstructionDetector
 from rhea.instructions.in_force import in_force
 from rhea.types import Instruction, InstructionChange, InstructionStatus
 
-__all__ = ["expected_state", "final_state", "held_out", "measure_scenarios"]
+__all__ = ["applied", "expected_state", "final_state", "held_out", "measure_scenarios"]
 
 
 def held_out(names: Sequence[str]) -> frozenset[str]:
@@ -37,11 +37,12 @@ def final_state(detector: InstructionDetector, turns: Sequence[str]) -> list[str
     for position, text in enumerate(turns, start=1):
         active = [i for i in known if i.status is InstructionStatus.ACTIVE]
         for change in detector.detect(text, active).changes:
-            known = _apply(known, change, position)
+            known = applied(known, change, position)
     return [i.text for i in in_force(known, len(turns) + 1)]
 
 
-def _apply(known: list[Instruction], change: InstructionChange, position: int) -> list[Instruction]:
+def applied(known: list[Instruction], change: InstructionChange, position: int) -> list[Instruction]:
+    """What is known after a change made in the turn at ``position``, ended instructions included."""
     ended = {"supersede": InstructionStatus.SUPERSEDED, "revoke": InstructionStatus.REVOKED}.get(change.action)
     if ended is not None:
         known = [replace(i, status=ended) if i.id in change.target_ids else i for i in known]

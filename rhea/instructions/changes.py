@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 
 from rhea.instructions.by_patterns import expiry_in, kind_after
 from rhea.instructions.detection import Detection
 from rhea.instructions.evidence import MessageEvidence, RuleEvidence
-from rhea.instructions.lifecycle import scope_of, topic_of, until_of
+from rhea.instructions.lifecycle import flat, phrases, scope_of, topic_of, until_of
 from rhea.instructions.standing import Reading
 from rhea.instructions.topics import facets, same_words
 from rhea.instructions.weigh import Judgement
@@ -17,8 +15,8 @@ from rhea.types import Instruction, InstructionChange, Scope
 
 __all__ = ["changes_from"]
 
-_BELIEVED = -1.4
-"""Log-odds from which a rule ends when patterns say so too."""
+_BELIEVED, _CERTAIN = -1.4, 2.0
+"""Log-odds from which a rule ends, with patterns and without: one lost is worse than one kept too long."""
 _REPLACES, _WITHDRAWS, _DENIED = -3.0, 2.5, 0.9
 """Log-odds from which a sentence stands that, for patterns, takes a rule's place, only ends one, or binds nothing."""
 _IN_DOUBT = -0.85
@@ -27,14 +25,6 @@ _CONFIRMED = 0.5
 """Cosine from which patterns are believed that a sentence says an active rule again."""
 _REPEATED = 0.9
 """Cosine, or share of words, from which a sentence says an active rule again."""
-
-
-@dataclass(slots=True)
-class _Plan:
-    """What has been decided so far, by place in the list of active rules."""
-
-    ended: set[int]
-    changes: list[InstructionChange] = field(default_factory=list)
 
 
 def changes_from(
@@ -55,21 +45,22 @@ def changes_from(
     """
     active = rules.rules if rules is not None else ()
     said = {i for c in first.changes if c.action in ("supersede", "revoke") for i in c.target_ids}
-    ended = {k for k, r in enumerate(active) if judged.ends[k] > (_BELIEVED if r.id in said else 0.0)}
+    ended = {k for k, r in enumerate(active) if judged.ends[k] > (_BELIEVED if r.id in said else _CERTAIN)}
     bounds = _bounds(message, active, ended, first)
     standing = [k for k in range(len(message.readings)) if judged.stands[k] > bounds[k]]
     repeated = {k: again for k in standing if (again := _repeats(k, message, rules, first, ended)) is not None}
     ended -= set(repeated.values())
     fresh = _without_echoes([k for k in standing if k not in repeated], message)
     heirs = _heirs(ended, fresh, message, rules)
-    plan = _Plan(ended)
-    _withdraw(plan, message, rules, judged, heirs)
+    changes = _withdrawn(sorted(ended - heirs.keys()), message, rules, judged)
     for k in standing:
         if k in repeated:
-            _confirm(plan, k, repeated[k], message, active)
+            changes.append(_confirmed(k, repeated[k], readings, message, active))
         elif k in fresh:
-            _add(plan, k, readings, message, active, [place for place, heir in heirs.items() if heir == k])
-    return Detection(tuple(plan.changes), _notes(active, ended, judged, first))
+            places = sorted(place for place, heir in heirs.items() if heir == k)
+            why = "takes its place" if places else message.readings[k].reason or "binds later replies"
+            changes.append(_added(message.readings[k], readings, [active[p] for p in places], why))
+    return Detection(tuple(changes), _notes(active, ended, judged, first))
 
 
 def _bounds(message: MessageEvidence, active: Sequence[Instruction], ended: set[int], first: Detection) -> list[float]:
@@ -96,18 +87,13 @@ def _repeats(
     for place, rule in enumerate(rules.rules):
         if rule.id in confirmed and rules.nearness[k, place] >= _CONFIRMED:
             return place
-        if place in ended or _quoted(text) != _quoted(rule.text):
+        if place in ended or phrases(text) != phrases(rule.text):  # two rules that differ in a quoted word are two
             continue
         if rules.nearness[k, place] >= _REPEATED:
             return place
         if min(same_words(text, rule.text), same_words(rule.text, text)) >= _REPEATED:
             return place
     return None
-
-
-def _quoted(text: str) -> list[str]:
-    """What stands in quotation marks: two rules that differ in it alone are two rules."""
-    return sorted(m.lower() for m in re.findall(r"[\"“„«‘']([^\"”“»’']{1,60})[\"”“»’']", text))
 
 
 def _without_echoes(standing: list[int], message: MessageEvidence) -> list[int]:
@@ -135,70 +121,56 @@ def _heirs(
     return heirs
 
 
-def _withdraw(
-    plan: _Plan, message: MessageEvidence, rules: RuleEvidence | None, judged: Judgement, heirs: dict[int, int]
-) -> None:
-    """Revoke what ends without a successor, the sentence nearest to it as the reason."""
+def _withdrawn(
+    places: Sequence[int], message: MessageEvidence, rules: RuleEvidence | None, judged: Judgement
+) -> list[InstructionChange]:
+    """What ends without a successor, the sentence nearest to it as the reason."""
     if rules is None:
-        return
+        return []
     reasons: dict[str, list[int]] = {}
-    for place in sorted(plan.ended - heirs.keys()):
+    for place in places:
         members = rules.parts[judged.part[place]][0]
         nearest = max(members, key=lambda k: float(rules.nearness[k, place]))
         reasons.setdefault(message.readings[nearest].sentence.text, []).append(rules.rules[place].id)
-    plan.changes += [
-        InstructionChange("revoke", target_ids=tuple(ids), reason=reason) for reason, ids in reasons.items() if any(ids)
-    ]
+    return [InstructionChange("revoke", target_ids=tuple(ids), reason=reason) for reason, ids in reasons.items()]
 
 
-def _confirm(plan: _Plan, k: int, place: int, message: MessageEvidence, active: Sequence[Instruction]) -> None:
+def _confirmed(
+    k: int, place: int, readings: Sequence[Reading], message: MessageEvidence, active: Sequence[Instruction]
+) -> InstructionChange:
     """A rule said again is confirmed; said for longer or more widely it takes its own place."""
     rule, reading = active[place], message.readings[k]
     wider = scope_of(reading.sentence.text) is Scope.USER and rule.scope is not Scope.USER
     if wider or rule.expires_after is not None or rule.until is not None:
-        _add(plan, k, message.readings, message, active, [place], "said again, for longer or more widely")
-    else:
-        plan.changes.append(InstructionChange("confirm", target_ids=(rule.id,), reason="said before"))
+        return _added(reading, readings, [rule], "said again, for longer or more widely")
+    return InstructionChange("confirm", target_ids=(rule.id,), reason="said before")
 
 
-def _add(
-    plan: _Plan,
-    k: int,
-    readings: Sequence[Reading],
-    message: MessageEvidence,
-    active: Sequence[Instruction],
-    places: Sequence[int],
-    why: str = "",
-) -> None:
-    reading = message.readings[k]
-    sentence, targets = reading.sentence, tuple(active[p].id for p in sorted(places))
-    plan.changes.append(
-        InstructionChange(
-            "supersede" if targets else "add",
-            text=sentence.text,
-            kind=kind_after(reading.kind, targets, active),
-            scope=scope_of(sentence.text),
-            start=sentence.start,
-            end=sentence.end,
-            expires_after=expiry_in(reading, readings),
-            until=until_of(sentence.text),
-            topic=topic_of(sentence.text, reading.kind),
-            target_ids=targets,
-            reason=why or ("takes its place" if targets else reading.reason or "binds later replies"),
-        )
+def _added(
+    reading: Reading, readings: Sequence[Reading], replaced: Sequence[Instruction], reason: str
+) -> InstructionChange:
+    """The sentence as a new instruction, in the place of ``replaced``."""
+    sentence, targets = reading.sentence, tuple(rule.id for rule in replaced)
+    return InstructionChange(
+        "supersede" if targets else "add",
+        text=sentence.text,
+        kind=kind_after(reading.kind, targets, replaced),
+        scope=scope_of(sentence.text),
+        start=sentence.start,
+        end=sentence.end,
+        expires_after=expiry_in(reading, readings),
+        until=until_of(sentence.text),
+        topic=topic_of(sentence.text, reading.kind),
+        target_ids=targets,
+        reason=reason,
     )
 
 
 def _notes(active: Sequence[Instruction], ended: set[int], judged: Judgement, first: Detection) -> tuple[str, ...]:
     """What patterns were in doubt about, and rules that may have been meant and stay."""
     doubts = [
-        f"“{_flat(rule.text)}” (#{rule.id}) may be meant to end here; it stays"
+        f"“{flat(rule.text)}” (#{rule.id}) may be meant to end here; it stays"
         for place, rule in enumerate(active)
         if place not in ended and judged.ends[place] > _IN_DOUBT
     ]
     return tuple(dict.fromkeys([*first.notes, *doubts]))
-
-
-def _flat(text: str) -> str:
-    flat = " ".join(text.split())
-    return flat if len(flat) <= 60 else flat[:59] + "…"

@@ -63,9 +63,7 @@ class InstructionDetector:
         if self._embedder is None or self._embedder.id != EMBEDDER:
             return
         packaged_weights()
-        reader = self._reader or packaged_reader()
-        if reader is not None:
-            reader.stands([("", "")])
+        (self._reader or packaged_reader()).stands([("", "")])
 
     def detect(self, text: str, active: Sequence[Instruction]) -> Detection:
         """What ``text`` adds, confirms, supersedes and revokes.

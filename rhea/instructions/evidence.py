@@ -27,8 +27,10 @@ from rhea.types import Instruction, InstructionKind
 if TYPE_CHECKING:
     from rhea.embed import Embedder
 
-__all__ = ["MessageEvidence", "RuleEvidence", "collect", "collect_rules", "signal_features"]
+__all__ = ["ENDED", "NEAR", "MessageEvidence", "RuleEvidence", "collect", "collect_rules", "signal_features"]
 
+ENDED, NEAR = 0, 15
+"""Columns of `RuleEvidence.numbers`: patterns say that the rule ends; its cosine with the nearest sentence."""
 _BEFORE, _AFTER = 24, 16
 """Words of the message that a sentence is read with, on either side."""
 _CHUNK = 60

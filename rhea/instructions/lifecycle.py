@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from rhea.instructions.topics import EXCLUSIVE, Facet, content_words, facets, same_words
 from rhea.types import Instruction, InstructionKind, Scope
 
-__all__ = ["Outcome", "expiry", "relate", "scope_of", "topic_of", "until_of"]
+__all__ = ["Outcome", "expiry", "flat", "phrases", "relate", "scope_of", "topic_of", "until_of"]
 
 _SAME_VECTOR = 0.93
 """Cosine above which two rules without a known topic say the same."""
@@ -142,7 +142,7 @@ def relate(
         if how == "conflict":
             conflicts.append(old.id)
         elif how == "doubt":
-            doubts.append(f"“{_flat(text)}” may replace “{_flat(old.text)}” (#{old.id}); both are kept, newest last")
+            doubts.append(f"“{flat(text)}” may replace “{flat(old.text)}” (#{old.id}); both are kept, newest last")
     if not conflicts and replaces and active:
         best = _best(text, active, nearness)
         if best is not None:
@@ -152,7 +152,8 @@ def relate(
     return Outcome("add", (), "", tuple(doubts))
 
 
-def _flat(text: str) -> str:
+def flat(text: str) -> str:
+    """On one line, and short enough for a note."""
     flat = " ".join(text.split())
     return flat if len(flat) <= 60 else flat[:59] + "…"
 
@@ -241,7 +242,7 @@ def _plain(text: str) -> str:
     return " ".join(re.findall(r"\w+", text.lower()))
 
 
-def _phrases(text: str) -> list[str]:
+def phrases(text: str) -> list[str]:
     """What stands in quotation marks, in lower case."""
     return [m.lower() for m in re.findall(r"[\"“„'‘«]([^\"”“'’»]{2,60})[\"”“'’»]", text)]
 
@@ -253,7 +254,7 @@ def _best(text: str, active: Sequence[Instruction], nearness: NDArray[np.float32
     for k, old in enumerate(active):
         score = float(nearness[k]) if nearness is not None else 0.0
         score += 0.5 * same_words(text, old.text) + 0.5 * bool(mine & {f.topic for f in facets(old.text)})
-        if any(phrase in text.lower() for phrase in _phrases(old.text)):
+        if any(phrase in text.lower() for phrase in phrases(old.text)):
             score += 0.5  # it names what the old rule has in quotation marks
         scores.append(score)
     best = int(np.argmax(scores))

@@ -40,10 +40,6 @@ class Reader(Protocol):
         """Log-odds that each (message, active rule) ends the rule, shape (len(pairs),)."""
         ...
 
-    def repeats(self, pairs: Sequence[tuple[str, str]]) -> NDArray[np.float32]:
-        """Log-odds that each (sentence, active rule) says the rule again, shape (len(pairs),)."""
-        ...
-
 
 class InstructionReader:
     """The reader that ships with Rhea; loads on first use. Safe to use from several threads.
@@ -64,10 +60,6 @@ class InstructionReader:
     def ends(self, pairs: Sequence[tuple[str, str]]) -> NDArray[np.float32]:
         """See :meth:`Reader.ends`."""
         return self._read(pairs, 1)
-
-    def repeats(self, pairs: Sequence[tuple[str, str]]) -> NDArray[np.float32]:
-        """See :meth:`Reader.repeats`."""
-        return self._read(pairs, 2)
 
     def _read(self, pairs: Sequence[tuple[str, str]], head: int) -> NDArray[np.float32]:
         import torch
@@ -141,13 +133,6 @@ def _merge(network: Any, tensors: dict[str, torch.Tensor]) -> None:
 
 
 @lru_cache(maxsize=1)
-def packaged_reader() -> InstructionReader | None:
-    """One reader for the whole process; ``None`` where the packaged encoder is not installed."""
-    from rhea.embed import packaged_embedder_path
-    from rhea.errors import MissingExtra
-
-    try:
-        packaged_embedder_path()
-    except MissingExtra:
-        return None
+def packaged_reader() -> InstructionReader:
+    """One reader for the whole process."""
     return InstructionReader()

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from rhea.instructions.evidence import MessageEvidence, RuleEvidence
+from rhea.instructions.evidence import ENDED, NEAR, MessageEvidence, RuleEvidence
 from rhea.instructions.reader import Reader
 from rhea.instructions.standing import PART_OF_ANOTHER
 from rhea.instructions.weights import Weights
@@ -24,7 +24,7 @@ _OPEN = (-1.6, 1.4)
 _QUIET = -2.0
 """Log-odds under which a message is taken to end no rule, without the reader."""
 _UNREAD, _LONG = 0.0, 2.5
-"""Log-odds that reader and gate must reach before a rule ends; in a message of several parts they must be sure."""
+"""Log-odds that the reader must reach before a rule ends; in a message of several parts the gate must too."""
 _BELOW = -2.0
 """Log-odds that say so."""
 _NEAREST = 12
@@ -46,20 +46,20 @@ class Judgement:
     part: tuple[int, ...] = ()
 
 
-def judge(message: MessageEvidence, rules: RuleEvidence | None, weights: Weights, reader: Reader | None) -> Judgement:
+def judge(message: MessageEvidence, rules: RuleEvidence | None, weights: Weights, reader: Reader) -> Judgement:
     """Weigh a message.
 
     Args:
         message: evidence on its sentences.
         rules: evidence on the active rules; ``None`` when there are none.
         weights: what the evidence adds up to.
-        reader: asked about what is left open; ``None`` leaves it to the first answers.
+        reader: asked about what is left open.
     """
     first = np.clip(weights.stands(message.dense, message.words), -_BOUND, _BOUND)
     ends, by_part, part = _ends(rules, weights, reader, len(message.readings))
     # what ends a rule may sound like one, however sure the first answer is
     open_ = ((first > _OPEN[0]) & (first < _OPEN[1])) | (by_part > 0)
-    if reader is None or not open_.any():
+    if not open_.any():
         return Judgement(_corrected(message, first), ends, part)
     read = first.copy()
     pairs = [(message.readings[k].sentence.heard, message.around[k]) for k in np.flatnonzero(open_)]
@@ -84,23 +84,19 @@ def _corrected(message: MessageEvidence, stands: _Floats) -> _Floats:
 
 
 def _ends(
-    rules: RuleEvidence | None, weights: Weights, reader: Reader | None, sentences: int
+    rules: RuleEvidence | None, weights: Weights, reader: Reader, sentences: int
 ) -> tuple[_Floats, _Floats, tuple[int, ...]]:
     """Log-odds that each rule ends, the largest of them for each sentence, and the part that ends each rule."""
     if rules is None:
         return np.zeros(0, np.float32), np.full(sentences, _FAR, np.float32), ()
     gate = np.clip(weights.gate(rules.gate, rules.words), -_BOUND, _BOUND)
     first = np.clip(weights.ends(rules.dense, [rules.words[p] for p, _ in rules.pairs]), -_BOUND, _BOUND)
-    odds = first.copy()
-    if reader is not None:
-        for p in range(len(rules.parts)):
-            mine = np.array([i for i, (q, _) in enumerate(rules.pairs) if q == p], dtype=np.int64)
-            if gate[p] > _QUIET or rules.numbers[mine, 0].any():
-                odds[mine] = _again(rules, mine, first[mine], gate[p], weights, reader)
-            else:
-                odds[mine] = np.minimum(np.minimum(first[mine], gate[p]), _BELOW)
-    shape = (len(rules.parts), len(rules.rules))
-    table = odds.reshape(shape) if odds.size else np.full(shape, _FAR, np.float32)
+    odds = np.minimum(first, _BELOW)
+    for p in range(len(rules.parts)):
+        mine = np.array([i for i, (q, _) in enumerate(rules.pairs) if q == p], dtype=np.int64)
+        if gate[p] > _QUIET or rules.numbers[mine, ENDED].any():
+            odds[mine] = _again(rules, mine, first[mine], gate[p], weights, reader)
+    table = odds.reshape(len(rules.parts), len(rules.rules))
     by_sentence = np.full(sentences, _FAR, dtype=np.float32)
     for p, (members, _) in enumerate(rules.parts):
         by_sentence[list(members)] = table[p].max()
@@ -112,16 +108,15 @@ def _again(
 ) -> _Floats:
     """Second answers for one part of the message beside all rules."""
     read = np.full(len(mine), _FAR, dtype=np.float32)
-    near = rules.numbers[mine, 15] + 10 * rules.numbers[mine, 0]
+    near = rules.numbers[mine, NEAR] + 10 * rules.numbers[mine, ENDED]
     chosen = np.sort(np.argsort(-near, kind="stable")[:_NEAREST])
     part = rules.parts[rules.pairs[mine[0]][0]][1]
     read[chosen] = reader.ends([(part, rules.rules[rules.pairs[mine[k]][1]].text) for k in chosen])
     read = np.clip(read, -_BOUND, _BOUND)
     odds = weights.ends_again(ends_features(rules.numbers[mine], first, read, gate))
-    # a rule lost is worse than one kept too long: what the reader does not see, and patterns do not say, ends
-    # nothing, and a long message is a piece of work unless both are sure
-    needed = _UNREAD if len(rules.parts) == 1 else _LONG
-    unseen = ((read < needed) | (gate < needed)) & (rules.numbers[mine, 0] == 0)
+    # what the reader does not see, and patterns do not say, ends nothing; a long message is a piece of work
+    unseen = read < _UNREAD if len(rules.parts) == 1 else (read < _LONG) | (gate < _LONG)
+    unseen &= rules.numbers[mine, ENDED] == 0
     return np.where(unseen, np.minimum(odds, _BELOW), odds).astype(np.float32)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from rules_of_tests import rule as active
 
 from rhea.embed import SentenceTransformerEmbedder
 from rhea.instructions import detect as detect_module
@@ -13,25 +14,9 @@ from rhea.instructions.sentences import split_sentences
 from rhea.instructions.weigh import Judgement
 from rhea.instructions.weights import EMBEDDER
 from rhea.testing import HashEmbedder
-from rhea.types import Instruction, InstructionKind, InstructionStatus, Scope
+from rhea.types import InstructionKind, Scope
 
 detector = InstructionDetector()
-
-
-def active(number: int, text: str, kind: InstructionKind = InstructionKind.RULE, **more: object) -> Instruction:
-    fields: dict[str, object] = {
-        "id": number,
-        "text": text,
-        "kind": kind,
-        "scope": Scope.CONVERSATION,
-        "status": InstructionStatus.ACTIVE,
-        "conversation_id": 1,
-        "source_turn_id": number,
-        "source_position": number,
-        "start": 0,
-        "end": len(text),
-    }
-    return Instruction(**(fields | more))  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(
